@@ -1,0 +1,446 @@
+package mirror
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"os"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config holds the plugin's options as Traefik delivers them.
+//
+// Single values are strings, whatever they mean: labels deliver nothing else,
+// Traefik's decoder turns numbers and booleans of other providers into strings,
+// and one that does not parse is then reported by New together with all other
+// mistakes, not by the decoder alone. White space around values is ignored.
+type Config struct {
+	// URL is the shadow upstream: http or https, a host, and optionally a base
+	// path that is joined in front of the request's path. Required.
+	URL string `json:"url"`
+
+	// Percent is the share of eligible requests that are mirrored, 0 to 100,
+	// fractions allowed.
+	Percent string `json:"percent,omitempty"`
+
+	// SampleBy is "header:NAME", "cookie:NAME" or "clientIP": requests with the
+	// same value are all mirrored or all not, on every replica. Requests without
+	// one are sampled at random. clientIP is the address of the connection's
+	// other end, as in Traefik's ClientIP matcher.
+	SampleBy string `json:"sampleBy,omitempty"`
+
+	// Methods are the only HTTP methods to mirror, in any case; none means all.
+	Methods []string `json:"methods,omitempty"`
+
+	// MirrorBody is whether the shadow gets the request's body. If "false",
+	// live's body streams through untouched, whatever its size.
+	MirrorBody string `json:"mirrorBody,omitempty"`
+
+	// MaxBodySize is the largest body that is mirrored, in bytes or with a unit
+	// (kB, MB, GB; KiB, MiB, GiB), or -1 for no limit. A request with a larger
+	// one goes to live whole and is not mirrored.
+	MaxBodySize string `json:"maxBodySize,omitempty"`
+
+	// MaxInFlight is how many requests the middleware mirrors at once, at least
+	// 1. One more is not mirrored. It bounds memory, connections and goroutines.
+	MaxInFlight string `json:"maxInFlight,omitempty"`
+
+	// Timeout is for one whole exchange with the shadow, above 0: a Go duration
+	// or a bare number of seconds.
+	Timeout string `json:"timeout,omitempty"`
+
+	// PassHostHeader is whether the shadow gets the client's Host header. If
+	// "false" it gets the host of URL.
+	PassHostHeader string `json:"passHostHeader,omitempty"`
+
+	// CustomRequestHeaders are set on the shadow's request only; an empty value
+	// removes the header, as in Traefik's headers middleware.
+	CustomRequestHeaders map[string]string `json:"customRequestHeaders,omitempty"`
+
+	// TLS says how to talk to an https shadow.
+	TLS *TLS `json:"tls,omitempty"`
+
+	// Unknown collects options that do not exist, so that New can refuse them.
+	Unknown map[string]interface{} `json:"-" mapstructure:",remain"`
+}
+
+// TLS holds the options for an https shadow. They mean what they mean in
+// Traefik's serversTransport.
+type TLS struct {
+	// ServerName is the name asked for and expected in the certificate, instead
+	// of URL's host.
+	ServerName string `json:"serverName,omitempty"`
+
+	// InsecureSkipVerify is whether any certificate is accepted.
+	InsecureSkipVerify string `json:"insecureSkipVerify,omitempty"`
+
+	// RootCAs are the authorities to trust instead of the system's: file names or PEM text.
+	RootCAs []string `json:"rootCAs,omitempty"`
+
+	// CertFile and KeyFile are the client's certificate and its key: file names or PEM text.
+	CertFile string `json:"certFile,omitempty"`
+	KeyFile  string `json:"keyFile,omitempty"`
+
+	// Unknown collects options that do not exist, so that New can refuse them.
+	Unknown map[string]interface{} `json:"-" mapstructure:",remain"`
+}
+
+// CreateConfig returns the options' defaults.
+func CreateConfig() *Config {
+	return &Config{
+		Percent:        "100",
+		MirrorBody:     "true",
+		MaxBodySize:    "1MiB",
+		MaxInFlight:    "100",
+		Timeout:        "5s",
+		PassHostHeader: "true",
+	}
+}
+
+// optionNames are all options by the names that users write.
+var optionNames = []string{
+	"url", "percent", "sampleBy", "methods", "mirrorBody", "maxBodySize", "maxInFlight",
+	"timeout", "passHostHeader", "customRequestHeaders",
+	"tls", "tls.serverName", "tls.insecureSkipVerify", "tls.rootCAs", "tls.certFile", "tls.keyFile",
+}
+
+// options is a Config that has been found good.
+type options struct {
+	target         *url.URL
+	percent        float64
+	sampleBy       string          // as sampleValue takes it
+	methods        map[string]bool // empty: all
+	mirrorBody     bool
+	maxBodySize    int64 // bytes; math.MaxInt64: no limit
+	maxInFlight    int64
+	timeout        time.Duration
+	passHostHeader bool
+	setHeaders     http.Header // canonical names
+	removeHeaders  []string    // canonical names
+	tlsConfig      *tls.Config // nil: the defaults
+
+	// fingerprint is equal for options that are equal, the contents of the files
+	// that they name included.
+	fingerprint string
+}
+
+// parse checks every option and returns them all, or all that is wrong with
+// them in one error.
+func (c *Config) parse() (*options, error) {
+	p := &parser{}
+	o := &options{
+		target:         p.target(c.URL),
+		percent:        p.percent(c.Percent),
+		sampleBy:       p.sampleBy(c.SampleBy),
+		methods:        p.methods(c.Methods),
+		mirrorBody:     p.boolean("mirrorBody", c.MirrorBody),
+		maxBodySize:    p.size("maxBodySize", c.MaxBodySize),
+		maxInFlight:    p.maxInFlight(c.MaxInFlight),
+		timeout:        p.duration("timeout", c.Timeout),
+		passHostHeader: p.boolean("passHostHeader", c.PassHostHeader),
+	}
+	o.setHeaders, o.removeHeaders = p.headers(c.CustomRequestHeaders)
+	o.tlsConfig = p.tlsConfig(c.TLS)
+	p.unknown("", c.Unknown)
+	if c.TLS != nil {
+		p.unknown("tls.", c.TLS.Unknown)
+	}
+	if len(p.mistakes) > 0 {
+		return nil, errors.New(strings.Join(p.mistakes, "; "))
+	}
+	// Printed maps are in the order of their keys.
+	o.fingerprint = fmt.Sprint(o.target, o.percent, o.sampleBy, o.methods, o.mirrorBody, o.maxBodySize, o.maxInFlight,
+		o.timeout, o.passHostHeader, o.setHeaders, o.removeHeaders, p.files)
+	return o, nil
+}
+
+// A parser turns the options' text into values and collects what is wrong.
+type parser struct {
+	mistakes []string
+	files    []string // contents of the files that options name, and the other options of tls
+}
+
+// refuse notes that an option has a value that it does not take.
+func (p *parser) refuse(option, value, takes string) {
+	p.mistakes = append(p.mistakes, fmt.Sprintf("%s: %q: takes %s", option, value, takes))
+}
+
+func (p *parser) target(s string) *url.URL {
+	const takes = "an http or https URL with a host and optionally a base path, such as http://billing-next:8080/v2"
+	s = strings.TrimSpace(s)
+	if s == "" {
+		p.mistakes = append(p.mistakes, "url: required: takes "+takes)
+		return nil
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		p.refuse("url", s, takes)
+	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || !validPort(u.Port()):
+		p.refuse("url", s, takes)
+	case u.User != nil:
+		// Not quoted: the log is no place for the password.
+		p.mistakes = append(p.mistakes, "url: has a user name: takes "+takes+"; set customRequestHeaders.Authorization for credentials")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		p.refuse("url", s, takes+"; the query is the request's own")
+	}
+	return u
+}
+
+// validPort reports whether a URL's port is absent or one that can be dialed.
+func validPort(port string) bool {
+	n, err := strconv.Atoi(port)
+	return port == "" || err == nil && n > 0 && n < 1<<16
+}
+
+func (p *parser) percent(s string) float64 {
+	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	// Written so that NaN is refused too.
+	if err != nil || !(v >= 0 && v <= 100) {
+		p.refuse("percent", s, "a number from 0 to 100, fractions allowed")
+	}
+	return v
+}
+
+func (p *parser) sampleBy(s string) string {
+	by, ok := parseSampleBy(strings.TrimSpace(s))
+	if !ok {
+		p.refuse("sampleBy", s, "header:NAME, cookie:NAME or clientIP")
+	}
+	return by
+}
+
+// methods returns the methods in upper case, as Traefik's Method matcher
+// compares them.
+func (p *parser) methods(list []string) map[string]bool {
+	methods := map[string]bool{}
+	for _, m := range list {
+		m = strings.TrimSpace(m)
+		if !isToken(m) {
+			p.refuse("methods", m, "HTTP methods, such as POST,PUT")
+			continue
+		}
+		methods[strings.ToUpper(m)] = true
+	}
+	return methods
+}
+
+func (p *parser) boolean(option, s string) bool {
+	v, err := strconv.ParseBool(strings.TrimSpace(s))
+	if err != nil {
+		p.refuse(option, s, "true or false")
+	}
+	return v
+}
+
+func (p *parser) maxInFlight(s string) int64 {
+	v, err := strconv.ParseInt(strings.TrimSpace(s), 10, 32)
+	if err != nil || v < 1 {
+		p.refuse("maxInFlight", s, "a whole number, at least 1")
+	}
+	return v
+}
+
+func (p *parser) size(option, s string) int64 {
+	v, ok := parseSize(strings.TrimSpace(s))
+	if !ok {
+		p.refuse(option, s, "a number of bytes, or one with a unit (512KiB, 10MB), at least 0, or -1 for no limit")
+	}
+	return v
+}
+
+// sizeUnits are the units of a size in lower case: powers of 1000 and of 1024.
+var sizeUnits = map[string]float64{
+	"": 1, "b": 1,
+	"kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
+	"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
+}
+
+// parseSize returns a number of bytes; math.MaxInt64 for -1, which is no limit.
+func parseSize(s string) (int64, bool) {
+	if s == "-1" {
+		return math.MaxInt64, true
+	}
+	// Plain bytes are kept from floating point, which cannot hold them all.
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n, n >= 0
+	}
+	digits := strings.TrimRight(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+	unit, known := sizeUnits[strings.ToLower(strings.TrimSpace(s[len(digits):]))]
+	// ParseFloat takes more than a person would call a number: 0x1p4, 1e9, 1_0.
+	if !known || digits == "" || strings.Trim(digits, "0123456789.") != "" {
+		return 0, false
+	}
+	v, err := strconv.ParseFloat(digits, 64)
+	v *= unit
+	if err != nil || v >= math.MaxInt64 || v != math.Trunc(v) {
+		return 0, false
+	}
+	return int64(v), true
+}
+
+func (p *parser) duration(option, s string) time.Duration {
+	text := strings.TrimSpace(s)
+	if _, err := strconv.ParseInt(text, 10, 32); err == nil {
+		text += "s"
+	}
+	v, err := time.ParseDuration(text)
+	if err != nil || v <= 0 {
+		p.refuse(option, s, "a duration above 0, such as 500ms or 5s, or a number of seconds")
+	}
+	return v
+}
+
+// headers splits customRequestHeaders into those to set and those to remove.
+func (p *parser) headers(custom map[string]string) (http.Header, []string) {
+	set := http.Header{}
+	var remove []string
+	for name, value := range custom {
+		option := "customRequestHeaders." + name
+		key := http.CanonicalHeaderKey(strings.TrimSpace(name))
+		switch {
+		case !isToken(key):
+			p.refuse(option, value, "the name of a header after the dot")
+		case key == markerHeader:
+			p.refuse(option, value, "any name but "+markerHeader+", which guards against loops")
+		case strings.ContainsAny(value, "\r\n\x00"):
+			p.refuse(option, value, "a value on one line")
+		case value == "":
+			remove = append(remove, key)
+		default:
+			set[key] = []string{value}
+		}
+	}
+	sort.Strings(remove)
+	return set, remove
+}
+
+// isToken reports whether s can be a method or the name of a header or cookie
+// (RFC 9110, section 5.6.2).
+func isToken(s string) bool {
+	const tchar = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	return s != "" && strings.Trim(s, tchar) == ""
+}
+
+func (p *parser) tlsConfig(c *TLS) *tls.Config {
+	if c == nil {
+		return nil
+	}
+	skip := c.InsecureSkipVerify != "" && p.boolean("tls.insecureSkipVerify", c.InsecureSkipVerify)
+	conf := &tls.Config{
+		ServerName:         strings.TrimSpace(c.ServerName),
+		InsecureSkipVerify: skip,
+		MinVersion:         tls.VersionTLS12,
+	}
+	p.files = append(p.files, conf.ServerName, strconv.FormatBool(skip))
+	if len(c.RootCAs) > 0 {
+		conf.RootCAs = x509.NewCertPool()
+	}
+	for _, ca := range c.RootCAs {
+		if pem, ok := p.pem("tls.rootCAs", ca); ok && !conf.RootCAs.AppendCertsFromPEM(pem) {
+			p.refuse("tls.rootCAs", shown(ca), "certificates as file names or PEM text")
+		}
+	}
+	switch certSet, keySet := strings.TrimSpace(c.CertFile) != "", strings.TrimSpace(c.KeyFile) != ""; {
+	case certSet && keySet:
+		p.clientCertificate(conf, c)
+	case certSet:
+		p.refuse("tls.keyFile", "", "the key of tls.certFile, as a file name or PEM text")
+	case keySet:
+		p.refuse("tls.certFile", "", "the certificate of tls.keyFile, as a file name or PEM text")
+	}
+	return conf
+}
+
+func (p *parser) clientCertificate(conf *tls.Config, c *TLS) {
+	certPEM, certRead := p.pem("tls.certFile", c.CertFile)
+	keyPEM, keyRead := p.pem("tls.keyFile", c.KeyFile)
+	if !certRead || !keyRead {
+		return
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		p.refuse("tls.certFile", shown(c.CertFile), "a certificate that goes with tls.keyFile ("+err.Error()+")")
+		return
+	}
+	conf.Certificates = []tls.Certificate{pair}
+}
+
+// pem returns PEM text that is given as such or as a file's name.
+func (p *parser) pem(option, s string) ([]byte, bool) {
+	text := []byte(strings.TrimSpace(s))
+	if !strings.HasPrefix(string(text), "-----BEGIN") {
+		var err error
+		if text, err = os.ReadFile(string(text)); err != nil {
+			p.refuse(option, shown(s), "a file that can be read, or PEM text")
+			return nil, false
+		}
+	}
+	p.files = append(p.files, string(text))
+	return text, true
+}
+
+// shown is PEM text or a file's name as an error may show it: no keys, and
+// nothing that could be one.
+func shown(s string) string {
+	if len(s) > 255 || strings.ContainsAny(s, "\r\n") {
+		return "text of " + strconv.Itoa(len(s)) + " bytes"
+	}
+	return s
+}
+
+// unknown refuses options that do not exist and suggests the nearest that does.
+func (p *parser) unknown(prefix string, options map[string]interface{}) {
+	var names []string
+	for name := range options {
+		names = append(names, prefix+name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		p.mistakes = append(p.mistakes, fmt.Sprintf("%s: there is no such option; the nearest is %s", name, nearest(name)))
+	}
+}
+
+// nearest returns the option whose name takes the fewest edits to get to.
+func nearest(name string) string {
+	best, fewest := "", math.MaxInt
+	for _, option := range optionNames {
+		if n := edits(strings.ToLower(name), strings.ToLower(option)); n < fewest {
+			best, fewest = option, n
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance of a and b, in bytes.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			n := diagonal
+			if a[i-1] != b[j-1] {
+				n++
+			}
+			if row[j]+1 < n {
+				n = row[j] + 1
+			}
+			if row[j-1]+1 < n {
+				n = row[j-1] + 1
+			}
+			diagonal, row[j] = row[j], n
+		}
+	}
+	return row[len(b)]
+}

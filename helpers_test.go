@@ -1,0 +1,198 @@
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// The tests run compiled and interpreted by Yaegi, so what the package avoids
+// for the interpreter's sake they avoid too.
+
+// A received is a request as it reached an upstream.
+type received struct {
+	method, uri, host, body string
+	header, trailer         http.Header
+	length                  int64
+	encoding                []string
+}
+
+// An upstream records what reaches it. While hung it reads and does not answer.
+type upstream struct {
+	*httptest.Server
+	mu       sync.Mutex
+	requests []received
+	answer   func(http.ResponseWriter, *http.Request)
+}
+
+func startUpstream(t *testing.T) *upstream {
+	t.Helper()
+	u := &upstream{}
+	u.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		u.mu.Lock()
+		u.requests = append(u.requests, received{
+			method: req.Method, uri: req.RequestURI, host: req.Host, body: string(body),
+			header: req.Header, trailer: req.Trailer, length: req.ContentLength, encoding: req.TransferEncoding,
+		})
+		answer := u.answer
+		u.mu.Unlock()
+		if answer != nil {
+			answer(rw, req)
+			return
+		}
+		io.WriteString(rw, `{"status":"booked by the shadow"}`)
+	}))
+	t.Cleanup(u.Close)
+	return u
+}
+
+// hang makes the upstream keep its answers back until release is called.
+func (u *upstream) hang(t *testing.T) (release func()) {
+	gate := make(chan struct{})
+	u.mu.Lock()
+	u.answer = func(rw http.ResponseWriter, req *http.Request) { <-gate }
+	u.mu.Unlock()
+	once := &sync.Once{}
+	release = func() {
+		once.Do(func() {
+			u.mu.Lock()
+			u.answer = nil
+			u.mu.Unlock()
+			close(gate)
+		})
+	}
+	t.Cleanup(release)
+	return release
+}
+
+func (u *upstream) snapshot() []received {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return append([]received{}, u.requests...)
+}
+
+// wait returns the requests once there are n of them.
+func (u *upstream) wait(t *testing.T, n int) []received {
+	t.Helper()
+	eventually(t, "requests at the shadow", func() bool { return len(u.snapshot()) >= n })
+	return u.snapshot()
+}
+
+// eventually fails the test if cond does not become true in good time.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if cond() {
+			return
+		}
+	}
+	t.Fatalf("waited 10 seconds in vain for: %s", what)
+}
+
+// settled waits until the mirror called name has nothing in flight, and returns it.
+func settled(t *testing.T, name string) *mirror {
+	t.Helper()
+	m := mirrorCalled(t, name)
+	eventually(t, "no request in flight", func() bool { return m.inFlight.Load() == 0 })
+	return m
+}
+
+func mirrorCalled(t *testing.T, name string) *mirror {
+	t.Helper()
+	mirrorsMu.Lock()
+	defer mirrorsMu.Unlock()
+	m := mirrors[name]
+	if m == nil {
+		t.Fatalf("no mirror is registered as %q", name)
+	}
+	return m
+}
+
+// echoLive answers as the live upstream of the tests does: 201 and the body.
+var echoLive = http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		http.Error(rw, err.Error(), http.StatusTeapot)
+		return
+	}
+	rw.WriteHeader(http.StatusCreated)
+	rw.Write(body)
+})
+
+// mirrorTo returns the middleware, named after the test, in front of next.
+func mirrorTo(t *testing.T, url string, next http.Handler, set func(*Config)) http.Handler {
+	t.Helper()
+	config := CreateConfig()
+	config.URL = url
+	if set != nil {
+		set(config)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		cancel()
+		forget(t.Name())
+	})
+	h, err := New(ctx, next, config, t.Name())
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	return h
+}
+
+// forget removes a mirror at once, so that a test can run again.
+func forget(name string) {
+	mirrorsMu.Lock()
+	defer mirrorsMu.Unlock()
+	delete(mirrors, name)
+}
+
+const invoice = `{"invoice":"2026-0042","customer":"C-1007","total":"119.00"}`
+
+func postInvoice() *http.Request {
+	return httptest.NewRequest(http.MethodPost, "/invoices", strings.NewReader(invoice))
+}
+
+func serve(h http.Handler, req *http.Request) *httptest.ResponseRecorder {
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, req)
+	return rec
+}
+
+// A logbook is what was logged during a test.
+type logbook struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logbook) lines() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := strings.TrimSpace(l.buf.String())
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, "\n")
+}
+
+// captureLog diverts the log to the book it returns until the test ends.
+func captureLog(t *testing.T) *logbook {
+	l := &logbook{}
+	before := log.Writer()
+	log.SetOutput(l)
+	t.Cleanup(func() { log.SetOutput(before) })
+	return l
+}

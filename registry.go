@@ -1,0 +1,80 @@
+package mirror
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Traefik builds every instance of the middleware anew on each change of its
+// configuration, related or not. What has to outlive that is kept here, by
+// middleware name: one interpreter serves the plugin for as long as Traefik
+// runs, so these variables are shared by all instances.
+var (
+	mirrorsMu sync.Mutex
+	mirrors   = map[string]*mirror{}
+)
+
+// removalGrace is how long a mirror that no router uses is kept. On a change
+// Traefik lets go of all instances before it makes the new ones.
+var removalGrace = 10 * time.Second
+
+// A mirror is what all routers that name one middleware share, whatever
+// becomes of its options.
+type mirror struct {
+	name     string
+	inFlight atomic.Int64 // places taken
+	counts   counts
+
+	shadow *shadow // for the newest options; guarded by mirrorsMu
+}
+
+// acquire returns the shadow of the middleware called name until ctx is done.
+// It is the one that other routers have and that was there before a reload, if
+// the options are the same.
+func acquire(ctx context.Context, name string, o *options) *shadow {
+	mirrorsMu.Lock()
+	defer mirrorsMu.Unlock()
+	m := mirrors[name]
+	if m == nil {
+		m = &mirror{name: name}
+		m.counts.name = name
+		m.counts.interval = summaryInterval
+		mirrors[name] = m
+	}
+	s := m.shadow
+	if s == nil || s.fingerprint != o.fingerprint {
+		if s != nil {
+			s.retire()
+		}
+		s = newShadow(m, o)
+		m.shadow = s
+	}
+	s.users++
+	context.AfterFunc(ctx, func() { release(s) })
+	return s
+}
+
+// release takes back one acquire. Once nobody has acquired the shadow for
+// removalGrace, it lets go of its connections and, if no other has taken its
+// place, its name is forgotten.
+func release(s *shadow) {
+	mirrorsMu.Lock()
+	defer mirrorsMu.Unlock()
+	s.users--
+	if s.users > 0 {
+		return
+	}
+	time.AfterFunc(removalGrace, func() {
+		mirrorsMu.Lock()
+		defer mirrorsMu.Unlock()
+		if s.users > 0 {
+			return
+		}
+		if s.mirror.shadow == s {
+			delete(mirrors, s.mirror.name)
+		}
+		s.retire()
+	})
+}

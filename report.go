@@ -1,0 +1,121 @@
+package mirror
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/textproto"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// summaryInterval is how often a mirror that loses requests says so.
+const summaryInterval = time.Minute
+
+// counts is what became of a mirror's requests, and the log's account of it:
+// a line for the first loss, then a summary at intervals for as long as there
+// are more, however many.
+type counts struct {
+	name     string
+	interval time.Duration // summaryInterval
+
+	mirrored atomic.Int64 // the shadow answered
+	failed   atomic.Int64 // the shadow did not, or not wholly
+	full     atomic.Int64 // dropped: no place in flight
+	large    atomic.Int64 // dropped: body above maxBodySize
+	unread   atomic.Int64 // refused: the client's body could not be read
+
+	reporting atomic.Bool // a first line was logged, and the timer for a summary runs
+
+	mu      sync.Mutex
+	lastErr error
+	told    string // the last summary's figures
+}
+
+// fail counts a request that the shadow did not answer.
+func (c *counts) fail(err error) {
+	c.failed.Add(1)
+	c.mu.Lock()
+	c.lastErr = err
+	c.mu.Unlock()
+	if c.reporting.CompareAndSwap(false, true) {
+		c.print("the shadow failed: " + describe(err) + "; live is not affected. Summaries follow every " + c.interval.String() + " while there are losses")
+		c.summarizeLater()
+	}
+}
+
+// noPlace counts a request that found as many in flight as may be. It is called
+// on the live path, which must not wait for the log.
+func (c *counts) noPlace() {
+	c.full.Add(1)
+	if c.reporting.CompareAndSwap(false, true) {
+		go announceFull(c)
+	}
+}
+
+func announceFull(c *counts) {
+	c.print("no place in flight: requests are not mirrored until the shadow has answered some; live is not affected. Summaries follow every " + c.interval.String() + " while there are losses")
+	c.summarizeLater()
+}
+
+func (c *counts) summarizeLater() {
+	time.AfterFunc(c.interval, func() { c.summarize() })
+}
+
+// summarize logs the totals and goes on at intervals until an interval passes
+// without a loss.
+func (c *counts) summarize() {
+	losses := fmt.Sprint(c.failed.Load(), c.full.Load())
+	c.mu.Lock()
+	same := losses == c.told
+	c.told = losses
+	lastErr := c.lastErr
+	c.lastErr = nil
+	c.mu.Unlock()
+	if same {
+		c.reporting.Store(false)
+		return
+	}
+	line := fmt.Sprintf("%d mirrored, %d dropped (%d no place in flight, %d body too large), %d failed",
+		c.mirrored.Load(), c.full.Load()+c.large.Load(), c.full.Load(), c.large.Load(), c.failed.Load())
+	if lastErr != nil {
+		line += "; last error: " + describe(lastErr)
+	}
+	c.print(line)
+	c.summarizeLater()
+}
+
+// print writes a line to Traefik's log. Traefik logs what a plugin writes to
+// standard error, where the log package writes, as errors, which are the only
+// lines that its default level shows; it puts a time of its own before them.
+func (c *counts) print(line string) {
+	log.New(log.Writer(), "", 0).Print("mirror: middleware " + c.name + ": " + line)
+}
+
+// describe says what went wrong without quoting what the shadow sent: that may
+// be a cookie or a customer's data.
+func describe(err error) string {
+	var (
+		dial     *net.OpError
+		protocol textproto.ProtocolError
+		cert     *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no whole answer within the timeout"
+	case errors.As(err, &dial) || errors.As(err, &cert):
+		return err.Error()
+	case errors.As(err, &protocol):
+		return "malformed header in the answer"
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return "the shadow closed the connection before the end of its answer"
+	}
+	text, _, _ := strings.Cut(err.Error(), `"`)
+	return text
+}

@@ -1,0 +1,229 @@
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// maxAnswer is how many bytes of the shadow's answer are read, and thrown
+	// away, so that its connection can be used again. It is cut off after that.
+	maxAnswer = 4 << 20
+
+	// maxAnswerHeader bounds the memory, in bytes, that the head of the shadow's
+	// answer can take. net/http's own bound is 10 MiB, for each one in flight.
+	maxAnswerHeader = 256 << 10
+
+	// idleTimeout is for connections that wait for the next request, as in Traefik.
+	idleTimeout = 90 * time.Second
+
+	// bufferSize is for each direction of each connection, in bytes, as in Traefik.
+	bufferSize = 64 << 10
+)
+
+// nowhere is the transport of the proxies in send. It refuses the scheme that
+// they are given before it does anything else.
+var nowhere http.RoundTripper = &http.Transport{}
+
+var errSwitching = errors.New("the shadow switched protocols unasked")
+
+// A shadow sends requests to a shadow upstream as one set of options says.
+type shadow struct {
+	mirror *mirror
+	users  int // instances of the middleware that use it; guarded by mirrorsMu
+
+	fingerprint   string
+	maxInFlight   int64
+	timeout       time.Duration
+	passHost      bool
+	mirrorBody    bool
+	setHeaders    http.Header
+	removeHeaders []string
+	dresses       bool     // whether dress has anything to do
+	marker        []string // the value of markerHeader
+
+	director  func(*http.Request) // joins the path, sets everything of the URL but the scheme
+	scheme    string
+	transport *http.Transport
+}
+
+func newShadow(m *mirror, o *options) *shadow {
+	s := &shadow{
+		mirror:        m,
+		fingerprint:   o.fingerprint,
+		maxInFlight:   o.maxInFlight,
+		timeout:       o.timeout,
+		passHost:      o.passHostHeader,
+		mirrorBody:    o.mirrorBody,
+		scheme:        o.target.Scheme,
+		setHeaders:    o.setHeaders,
+		removeHeaders: o.removeHeaders,
+		marker:        []string{m.name},
+		transport:     newTransport(o),
+	}
+	s.dresses = !s.passHost || !s.mirrorBody || len(s.setHeaders) > 0 || len(s.removeHeaders) > 0
+	// The standard library's own, so that for every request it runs compiled.
+	target := &url.URL{Scheme: "mirror", Host: o.target.Host, Path: o.target.Path, RawPath: o.target.RawPath}
+	s.director = httputil.NewSingleHostReverseProxy(target).Director
+	return s
+}
+
+// newTransport returns the connections to the shadow: the ones Traefik's own
+// proxy would make, but as many as can be in flight and no more, and none
+// through the environment's proxies.
+func newTransport(o *options) *http.Transport {
+	dialer := &net.Dialer{Timeout: o.timeout}
+	t := &http.Transport{
+		MaxConnsPerHost:        int(o.maxInFlight),
+		MaxIdleConnsPerHost:    int(o.maxInFlight),
+		IdleConnTimeout:        idleTimeout,
+		TLSHandshakeTimeout:    o.timeout,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: maxAnswerHeader,
+		ReadBufferSize:         bufferSize,
+		WriteBufferSize:        bufferSize,
+		TLSClientConfig:        o.tlsConfig,
+		ForceAttemptHTTP2:      true,
+	}
+	// A dial goes on after the exchange that wanted it has timed out; without a
+	// bound of its own it would keep a connection's place for minutes. A function
+	// literal, because the interpreter refuses the method value.
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, address)
+	}
+	return t
+}
+
+// retire lets go of the connections: those that are idle, and the others when
+// the last exchange under way can have ended.
+func (s *shadow) retire() {
+	s.transport.CloseIdleConnections()
+	time.AfterFunc(s.timeout+time.Second, func() { s.transport.CloseIdleConnections() })
+}
+
+// send sends req, which nobody else uses, with body to the shadow and gives the
+// place in flight back. It runs in a goroutine of its own: a panic that it did
+// not recover would end Traefik.
+//
+// The standard library's reverse proxy makes of req what Traefik's own makes of
+// the live request, by the same code: hop-by-hop headers, X-Forwarded-For, the
+// joined path. Its own transport knows no way to the shadow, so that it gives up
+// at once and calls ErrorHandler with the request as it is to be sent.
+func send(s *shadow, req *http.Request, body []byte) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.mirror.counts.fail(fmt.Errorf("panic in the plugin: %v", v))
+		}
+		s.mirror.inFlight.Add(-1)
+	}()
+	req.Body = nil // live's
+	proxy := &httputil.ReverseProxy{
+		Director:     s.director,
+		Transport:    nowhere,
+		ErrorHandler: func(rw http.ResponseWriter, out *http.Request, err error) { exchange(s, out, body) },
+	}
+	proxy.ServeHTTP(nil, req)
+}
+
+// exchange sends out, the finished request, and reads the answer to its end.
+//
+// Headers are set here and not earlier because the proxy removes those that the
+// client's Connection header names: a client must not remove the marker.
+func exchange(s *shadow, out *http.Request, body []byte) {
+	// Not the context that the proxy made: it carries a hook for 1xx answers that
+	// writes to a ResponseWriter, and lifts net/http's limit on them.
+	ctx, cancel := context.WithTimeout(background, s.timeout)
+	defer cancel()
+	out = out.WithContext(ctx)
+	out.URL.Scheme = s.scheme
+	if s.dresses {
+		dress(s, out)
+	}
+	out.Header[markerHeader] = s.marker
+	if out.ContentLength != 0 {
+		// Without GetBody the transport cannot send the request twice.
+		out.Body = io.NopCloser(bytes.NewReader(body))
+	} else {
+		sendOnce(out)
+	}
+	res, err := s.transport.RoundTrip(out)
+	if err != nil {
+		s.mirror.counts.fail(err)
+		return
+	}
+	if err := drain(res); err != nil {
+		s.mirror.counts.fail(err)
+		return
+	}
+	s.mirror.counts.mirrored.Add(1)
+}
+
+// dress gives the request what only some shadows get, by their options.
+func dress(s *shadow, out *http.Request) {
+	if !s.passHost {
+		out.Host = ""
+	}
+	if !s.mirrorBody {
+		// One by one: a nil in an assignment of several values panics when interpreted.
+		out.ContentLength = 0
+		out.TransferEncoding = nil
+		out.Trailer = nil
+		delete(out.Header, "Expect")
+	}
+	for name, value := range s.setHeaders {
+		if name == "Host" {
+			out.Host = value[0]
+			continue
+		}
+		out.Header[name] = value
+	}
+	for _, name := range s.removeHeaders {
+		delete(out.Header, name)
+	}
+}
+
+// sendOnce keeps the transport from sending a request without a body again when
+// a kept connection breaks, which it does for those that it takes to be
+// idempotent: the shadow may have got it. See http.Request.isReplayable.
+func sendOnce(out *http.Request) {
+	if out.Method == http.MethodPost || out.Method == http.MethodPut || out.Method == http.MethodPatch {
+		// These say Content-Length: 0, and only without a Body. The transport
+		// takes them to be idempotent by a header, which it does not know by this
+		// name; to the shadow it is the same.
+		for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+			if value := out.Header[name]; value != nil {
+				delete(out.Header, name)
+				out.Header[strings.ToLower(name)] = value
+			}
+		}
+		return
+	}
+	// A Body, though empty, is one that cannot be sent again; with this encoding
+	// the transport neither probes nor announces it.
+	out.Body = io.NopCloser(bytes.NewReader(nil))
+	out.TransferEncoding = []string{"identity"}
+}
+
+// drain reads the answer's body to its end, within bounds, and closes it.
+func drain(res *http.Response) error {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		// The body is now the connection, and nothing bounds a read of it.
+		res.Body.Close()
+		return errSwitching
+	}
+	_, err := io.CopyN(io.Discard, res.Body, maxAnswer)
+	res.Body.Close()
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
