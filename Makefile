@@ -1,0 +1,88 @@
+# Go, make and git are all this needs. Everything else, Traefik included, is
+# built from the Go module proxy at the versions that the go.mod files pin.
+
+GO ?= go
+
+# How long each fuzz target runs.
+FUZZTIME ?= 20s
+
+# The race detector needs a C compiler; go says whether it has found one.
+RACE ?= $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null 2>&1 && echo -race)
+
+step = @printf '\n== %s\n'
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo run test lint unit yaegi_test e2e fuzz bench vendor rename clean tools
+
+help: ## list the targets
+	@awk -F ': ## ' '/^[a-z0-9_]+: ## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## show a real Traefik mirror traffic, then stop
+	@$(GO) run -C e2e ./cmd/demo
+
+run: ## like demo, and keep it running until Ctrl-C
+	@$(GO) run -C e2e ./cmd/demo -keep
+
+test: ## everything that must pass before a commit
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory yaegi_test
+	@$(MAKE) --no-print-directory e2e
+	$(step) 'all passed'
+
+lint: tools
+lint: ## gofmt, go vet, staticcheck, and what Yaegi cannot run
+	$(step) 'gofmt'
+	@files=$$(find . -name '*.go' -not -path './vendor/*' -exec gofmt -l {} +) || exit 1; \
+	if [ -n "$$files" ]; then printf 'not formatted:\n%s\n' "$$files"; exit 1; fi
+	$(step) 'go vet'
+	@$(GO) vet ./...
+	@$(GO) vet -C e2e ./...
+	$(step) 'staticcheck'
+	@bin/staticcheck ./...
+	@cd e2e && ../bin/staticcheck ./...
+	$(step) 'yaegivet'
+	@bin/yaegivet ./...
+
+unit: ## unit tests, compiled
+	$(step) 'unit tests, compiled$(if $(RACE), with the race detector)'
+	@$(if $(RACE),true,echo 'There is no C compiler, so the race detector is off: races go unseen in this run.')
+	@$(GO) test $(RACE) -count=1 -timeout 5m ./...
+
+yaegi_test: tools
+yaegi_test: ## unit tests, interpreted as Traefik runs the plugin
+	$(step) 'unit tests, interpreted'
+	@bin/yaegitest .
+
+e2e: ## the plugin in a real Traefik; the first run builds it, for some minutes
+	$(step) 'end-to-end tests'
+	@$(GO) test -C e2e ./... -count=1 -timeout 40m
+
+fuzz: ## run each fuzz target for FUZZTIME (20s)
+	@targets=$$($(GO) test -list '^Fuzz' . | grep '^Fuzz') || { echo 'no fuzz targets'; exit 1; }; \
+	for target in $$targets; do \
+		printf '\n== %s\n' "$$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . || exit 1; \
+	done
+
+bench: ## benchmarks
+	@$(GO) test -run '^$$' -bench . -benchmem ./...
+
+vendor: ## go mod tidy and go mod vendor
+	$(GO) mod tidy
+	$(GO) mod vendor
+
+rename: ## publish under another module path: make rename MODULE=github.com/acme/mirror
+	@test -n '$(MODULE)' || { echo 'usage: make rename MODULE=github.com/acme/mirror'; exit 2; }
+	@$(GO) run -C e2e ./cmd/rename '$(CURDIR)' '$(MODULE)'
+
+clean: ## remove what make has built
+	rm -rf bin
+	$(GO) clean -testcache
+
+# Built and not run with go run, so that they run here, in the plugin's folder.
+tools:
+	@mkdir -p bin
+	@$(GO) build -C e2e/tools -buildvcs=false -o '$(CURDIR)/bin/staticcheck' honnef.co/go/tools/cmd/staticcheck
+	@$(GO) build -C e2e -buildvcs=false -o '$(CURDIR)/bin/' ./cmd/yaegivet ./cmd/yaegitest

@@ -1,0 +1,60 @@
+package testbed
+
+import (
+	"net"
+	"testing"
+)
+
+// RunTraefik starts Traefik for the length of a test and fails the test if
+// that cannot be done, or if Traefik ends before the test does. A test that
+// failed shows the end of Traefik's log.
+func RunTraefik(tb testing.TB, opts Options) *Traefik {
+	tb.Helper()
+	t, err := Start(tb.Context(), opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		err := t.Stop()
+		if err != nil {
+			tb.Error(err)
+		} else if tb.Failed() {
+			tb.Logf("the end of Traefik's log:\n%s", t.LogTail(60))
+		}
+	})
+	return t
+}
+
+// RunUpstream starts an upstream for the length of a test.
+func RunUpstream(tb testing.TB, opts UpstreamOptions) *Upstream {
+	tb.Helper()
+	u, err := NewUpstream(opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(u.Stop)
+	return u
+}
+
+// RunRawUpstream starts a raw upstream for the length of a test.
+func RunRawUpstream(tb testing.TB, handle func(net.Conn)) *RawUpstream {
+	tb.Helper()
+	u, err := NewRawUpstream(handle)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(u.Stop)
+	return u
+}
+
+// MustReload is [Traefik.Reload] followed by [Traefik.CheckRouters], for tests
+// that expect both to succeed.
+func (t *Traefik) MustReload(tb testing.TB, dynamic any) {
+	tb.Helper()
+	if err := t.Reload(tb.Context(), dynamic); err != nil {
+		tb.Fatal(err)
+	}
+	if err := t.CheckRouters(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+}

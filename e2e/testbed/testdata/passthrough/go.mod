@@ -1,0 +1,3 @@
+module github.com/trafficshadow/passthrough
+
+go 1.21

@@ -1,0 +1,3 @@
+module github.com/trafficshadow/strict
+
+go 1.21

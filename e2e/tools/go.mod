@@ -1,0 +1,21 @@
+// The tools that check the plugin are a module of their own, so that neither
+// the plugin (which Traefik delivers with all it requires) nor the end-to-end
+// tests (which require all of Traefik) are tied to the versions they need.
+module github.com/trafficshadow/mirror/e2e/tools
+
+go 1.25.0
+
+tool (
+	github.com/traefik/yaegi/cmd/yaegi
+	honnef.co/go/tools/cmd/staticcheck
+)
+
+require (
+	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
+	github.com/traefik/yaegi v0.16.1 // indirect
+	golang.org/x/exp/typeparams v0.0.0-20231108232855-2478ac86f678 // indirect
+	golang.org/x/mod v0.31.0 // indirect
+	golang.org/x/sync v0.19.0 // indirect
+	golang.org/x/tools v0.40.1-0.20260108161641-ca281cf95054 // indirect
+	honnef.co/go/tools v0.7.0 // indirect
+)

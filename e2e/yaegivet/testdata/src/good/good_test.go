@@ -1,0 +1,8 @@
+package good
+
+func inTests(a chan int) {
+	select {
+	case <-a:
+	default:
+	}
+}
