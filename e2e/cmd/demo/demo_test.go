@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/trafficshadow/mirror/e2e/testbed"
+)
+
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	out := &output{}
+	begun := time.Now()
+	if err := run(t.Context(), out, options{}); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("took %s", time.Since(begun).Round(time.Millisecond))
+	// In one line, because what the plugin logs may be broken anywhere.
+	text := strings.Join(strings.Fields(out.String()), " ")
+	for want, times := range map[string]int{
+		" same ": 6,
+		" nothing not mirrored: above maxBodySize": 2,
+		" down live untouched":                     5,
+		" hangs live untouched":                    5,
+		"connection refused":                       1,
+		"within the timeout":                       1,
+		"The shadow gets copies again":             1,
+		"All as it should be":                      1,
+		faultSign:                                  0,
+		"\x1b":                                     0,
+	} {
+		if n := strings.Count(text, want); n != times {
+			t.Errorf("the output has %q %d times, not %d", want, n, times)
+		}
+	}
+	for _, line := range strings.Split(out.String(), "\n") {
+		if len(line) >= 100 {
+			t.Errorf("a line of %d columns: %s", len(line), line)
+		}
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
+
+// A demo that cannot fail shows nothing: with each of these faults in the
+// plugin it has to.
+func TestDemoFails(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]struct {
+		find, replace string
+		file          string // added to the plugin
+		says          string
+	}{
+		"the copy lacks its last byte": {
+			find: `\.RoundTrip\(out\)`, replace: `.RoundTrip(shortened(out))`,
+			file: `package mirror
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+)
+
+func shortened(out *http.Request) *http.Request {
+	if out.Body == nil {
+		return out
+	}
+	body, _ := io.ReadAll(out.Body)
+	if len(body) > 0 {
+		body = body[:len(body)-1]
+	}
+	out.Body = io.NopCloser(bytes.NewReader(body))
+	out.ContentLength = int64(len(body))
+	return out
+}
+`,
+			says: "the body differs",
+		},
+		"live waits for the shadow": {find: `\bgo send\(`, replace: `send(`, says: "live was held up"},
+		"nothing is mirrored":       {find: `\bgo send\(.*`, replace: `_ = body`, says: "not mirrored"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := faultyPlugin(t, fault.find, fault.replace, fault.file)
+			out := &output{}
+			err := run(t.Context(), out, options{mirrorDir: dir})
+			if !errors.Is(err, errWrong) || !strings.Contains(out.String(), faultSign+fault.says) {
+				t.Errorf("run: %v; want %v and %q in\n%s", err, errWrong, faultSign+fault.says, out)
+			}
+		})
+	}
+}
+
+// faultyPlugin returns a folder with a copy of the plugin in which the one
+// place that matches find is replaced.
+func faultyPlugin(t *testing.T, find, replace, file string) string {
+	root, err := testbed.RepoRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources, err := filepath.Glob(filepath.Join(root, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	pattern := regexp.MustCompile(find)
+	places := 0
+	for _, source := range append(sources, filepath.Join(root, "go.mod"), filepath.Join(root, ".traefik.yml")) {
+		if strings.HasSuffix(source, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		places += len(pattern.FindAll(text, -1))
+		text = pattern.ReplaceAll(text, []byte(replace))
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(source)), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if places != 1 {
+		t.Fatalf("%d places in the plugin's source match %s; this test needs the one to put a fault in", places, find)
+	}
+	if file != "" {
+		if err := os.WriteFile(filepath.Join(dir, "fault.go"), []byte(file), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestKeep(t *testing.T) {
+	t.Parallel()
+	out := &output{}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	typed, keyboard := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, out, options{keep: true, commands: typed}) }()
+
+	out.waitFor(t, "what the plugin logs:\n")
+	url := regexp.MustCompile(`Traefik +(http://[0-9.:]+)`).FindStringSubmatch(out.String())[1] + "/invoices"
+	post := func() {
+		t.Helper()
+		res, err := http.Post(url, "application/json", strings.NewReader(`{"number":"2024-0118"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusCreated {
+			t.Error(res.Status)
+		}
+	}
+	post()
+	out.waitFor(t, "billing       POST /invoices  22 bytes 721e2a84\n")
+	out.waitFor(t, "billing-next  POST /invoices  22 bytes 721e2a84  X-Mirrored-By: shadow-billing@file\n")
+	io.WriteString(keyboard, "hang\n")
+	out.waitFor(t, "takes requests and does not answer")
+	post()
+	io.WriteString(keyboard, "stop\n")
+	out.waitFor(t, "billing-next is down")
+	post()
+	io.WriteString(keyboard, "start\n")
+	out.waitFor(t, "billing-next is up")
+	post()
+
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if !strings.HasSuffix(out.String(), "\nStopped.\n") {
+		t.Error(out)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	out := &output{}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, out, options{}) }()
+	out.waitFor(t, "2. The shadow is stopped")
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) || strings.Contains(out.String(), faultSign) {
+		t.Errorf("run: %v\n%s", err, out)
+	}
+}
+
+// output is what a demo has printed so far.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+func (o *output) waitFor(t *testing.T, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !strings.Contains(o.String(), text); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %q in\n%s", text, o)
+		}
+	}
+}
