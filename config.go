@@ -48,6 +48,11 @@ type Config struct {
 	// one goes to live whole and is not mirrored.
 	MaxBodySize string `json:"maxBodySize,omitempty"`
 
+	// BodyMode is "buffer": live gets the request once its body has come whole; or
+	// "stream": live gets the body as it comes, and the shadow when live has read
+	// it to its end.
+	BodyMode string `json:"bodyMode,omitempty"`
+
 	// MaxInFlight is how many requests the middleware mirrors at once, at least
 	// 1. One more is not mirrored. It bounds memory, connections and goroutines.
 	MaxInFlight string `json:"maxInFlight,omitempty"`
@@ -55,6 +60,10 @@ type Config struct {
 	// Timeout is for one whole exchange with the shadow, above 0: a Go duration
 	// or a bare number of seconds.
 	Timeout string `json:"timeout,omitempty"`
+
+	// MaxPause is the longest that a shadow that keeps failing is left alone
+	// before it is tried again, in the form of Timeout. "0": it is never left alone.
+	MaxPause string `json:"maxPause,omitempty"`
 
 	// PassHostHeader is whether the shadow gets the client's Host header. If
 	// "false" it gets the host of URL.
@@ -98,16 +107,18 @@ func CreateConfig() *Config {
 		Percent:        "100",
 		MirrorBody:     "true",
 		MaxBodySize:    "1MiB",
+		BodyMode:       "buffer",
 		MaxInFlight:    "100",
 		Timeout:        "5s",
+		MaxPause:       "30s",
 		PassHostHeader: "true",
 	}
 }
 
 // optionNames are all options by the names that users write.
 var optionNames = []string{
-	"url", "percent", "sampleBy", "methods", "mirrorBody", "maxBodySize", "maxInFlight",
-	"timeout", "passHostHeader", "customRequestHeaders",
+	"url", "percent", "sampleBy", "methods", "mirrorBody", "maxBodySize", "bodyMode", "maxInFlight",
+	"timeout", "maxPause", "passHostHeader", "customRequestHeaders",
 	"tls", "tls.serverName", "tls.insecureSkipVerify", "tls.rootCAs", "tls.certFile", "tls.keyFile",
 }
 
@@ -119,8 +130,10 @@ type options struct {
 	methods        map[string]bool // empty: all
 	mirrorBody     bool
 	maxBodySize    int64 // bytes; math.MaxInt64: no limit
+	stream         bool  // bodyMode
 	maxInFlight    int64
 	timeout        time.Duration
+	maxPause       time.Duration // 0: never
 	passHostHeader bool
 	setHeaders     http.Header // canonical names
 	removeHeaders  []string    // canonical names
@@ -142,8 +155,10 @@ func (c *Config) parse() (*options, error) {
 		methods:        p.methods(c.Methods),
 		mirrorBody:     p.boolean("mirrorBody", c.MirrorBody),
 		maxBodySize:    p.size("maxBodySize", c.MaxBodySize),
+		stream:         p.bodyMode(c.BodyMode),
 		maxInFlight:    p.maxInFlight(c.MaxInFlight),
-		timeout:        p.duration("timeout", c.Timeout),
+		timeout:        p.timeout(c.Timeout),
+		maxPause:       p.maxPause(c.MaxPause),
 		passHostHeader: p.boolean("passHostHeader", c.PassHostHeader),
 	}
 	o.setHeaders, o.removeHeaders = p.headers(c.CustomRequestHeaders)
@@ -156,8 +171,8 @@ func (c *Config) parse() (*options, error) {
 		return nil, errors.New(strings.Join(p.mistakes, "; "))
 	}
 	// Printed maps are in the order of their keys.
-	o.fingerprint = fmt.Sprint(o.target, o.percent, o.sampleBy, o.methods, o.mirrorBody, o.maxBodySize, o.maxInFlight,
-		o.timeout, o.passHostHeader, o.setHeaders, o.removeHeaders, p.files)
+	o.fingerprint = fmt.Sprint(o.target, o.percent, o.sampleBy, o.methods, o.mirrorBody, o.maxBodySize, o.stream, o.maxInFlight,
+		o.timeout, o.maxPause, o.passHostHeader, o.setHeaders, o.removeHeaders, p.files)
 	return o, nil
 }
 
@@ -248,6 +263,15 @@ func (p *parser) maxInFlight(s string) int64 {
 	return v
 }
 
+// bodyMode reports whether the mode is stream.
+func (p *parser) bodyMode(s string) bool {
+	mode := strings.ToLower(strings.TrimSpace(s))
+	if mode != "buffer" && mode != "stream" {
+		p.refuse("bodyMode", s, "buffer or stream")
+	}
+	return mode == "stream"
+}
+
 func (p *parser) size(option, s string) int64 {
 	v, ok := parseSize(strings.TrimSpace(s))
 	if !ok {
@@ -286,16 +310,31 @@ func parseSize(s string) (int64, bool) {
 	return int64(v), true
 }
 
-func (p *parser) duration(option, s string) time.Duration {
+func (p *parser) timeout(s string) time.Duration {
+	v, ok := parseDuration(s)
+	if !ok || v == 0 {
+		p.refuse("timeout", s, "a duration above 0, such as 500ms or 5s, or a number of seconds")
+	}
+	return v
+}
+
+func (p *parser) maxPause(s string) time.Duration {
+	v, ok := parseDuration(s)
+	if !ok {
+		p.refuse("maxPause", s, "a duration, such as 30s, or a number of seconds, or 0 for no pauses")
+	}
+	return v
+}
+
+// parseDuration returns a Go duration or, as everywhere in Traefik, a bare
+// number of seconds; false for anything else and below 0.
+func parseDuration(s string) (time.Duration, bool) {
 	text := strings.TrimSpace(s)
 	if _, err := strconv.ParseInt(text, 10, 32); err == nil {
 		text += "s"
 	}
 	v, err := time.ParseDuration(text)
-	if err != nil || v <= 0 {
-		p.refuse(option, s, "a duration above 0, such as 500ms or 5s, or a number of seconds")
-	}
-	return v
+	return v, err == nil && v >= 0
 }
 
 // headers splits customRequestHeaders into those to set and those to remove.

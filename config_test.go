@@ -17,8 +17,8 @@ func TestConfigDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the defaults are refused: %v", err)
 	}
-	if o.percent != 100 || o.sampleBy != "" || len(o.methods) != 0 || !o.mirrorBody || o.maxBodySize != 1<<20 ||
-		o.maxInFlight != 100 || o.timeout != 5*time.Second || !o.passHostHeader || o.tlsConfig != nil {
+	if o.percent != 100 || o.sampleBy != "" || len(o.methods) != 0 || !o.mirrorBody || o.maxBodySize != 1<<20 || o.stream ||
+		o.maxInFlight != 100 || o.timeout != 5*time.Second || o.maxPause != 30*time.Second || !o.passHostHeader || o.tlsConfig != nil {
 		t.Errorf("got %+v, want the documented defaults", o)
 	}
 }
@@ -43,6 +43,7 @@ func TestConfigAcceptsWhatTheDocumentationSays(t *testing.T) {
 		{"boolean as the decoder writes it", func(c *Config) { c.MirrorBody = "0" }, func(o *options) bool { return !o.mirrorBody }},
 		{"no limit", func(c *Config) { c.MaxBodySize = "-1" }, func(o *options) bool { return o.maxBodySize == math.MaxInt64 }},
 		{"no bodies", func(c *Config) { c.MaxBodySize = "0" }, func(o *options) bool { return o.maxBodySize == 0 }},
+		{"stream", func(c *Config) { c.BodyMode = " Stream" }, func(o *options) bool { return o.stream }},
 		{"seconds", func(c *Config) { c.Timeout = "7" }, func(o *options) bool { return o.timeout == 7*time.Second }},
 		{"duration", func(c *Config) { c.Timeout = " 1m30s" }, func(o *options) bool { return o.timeout == 90*time.Second }},
 		{"headers", func(c *Config) {
@@ -107,10 +108,12 @@ func TestConfigRefusesMistakes(t *testing.T) {
 		{"other boolean", func(c *Config) { c.PassHostHeader = "2" }, []string{`passHostHeader: "2"`}},
 		{"size", func(c *Config) { c.MaxBodySize = "1 apple" }, []string{`maxBodySize: "1 apple"`, "512KiB"}},
 		{"size below -1", func(c *Config) { c.MaxBodySize = "-2" }, []string{`maxBodySize: "-2"`}},
+		{"body mode", func(c *Config) { c.BodyMode = "copy" }, []string{`bodyMode: "copy"`, "buffer or stream"}},
 		{"none in flight", func(c *Config) { c.MaxInFlight = "0" }, []string{`maxInFlight: "0"`, "at least 1"}},
 		{"in flight overflows", func(c *Config) { c.MaxInFlight = "99999999999" }, []string{"maxInFlight: "}},
 		{"no time", func(c *Config) { c.Timeout = "0" }, []string{`timeout: "0"`, "above 0"}},
 		{"negative time", func(c *Config) { c.Timeout = "-5s" }, []string{`timeout: "-5s"`}},
+		{"negative pause", func(c *Config) { c.MaxPause = "-1s" }, []string{`maxPause: "-1s"`, "0 for no pauses"}},
 		{"time without a number", func(c *Config) { c.Timeout = "soon" }, []string{`timeout: "soon"`, "500ms"}},
 		{"header name", func(c *Config) { c.CustomRequestHeaders = map[string]string{"X Env": "a"} }, []string{"customRequestHeaders.X Env"}},
 		{"header value", func(c *Config) { c.CustomRequestHeaders = map[string]string{"X-Env": "a\r\nb: c"} }, []string{"customRequestHeaders.X-Env", "one line"}},

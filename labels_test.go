@@ -74,7 +74,7 @@ func decodeLabels(t *testing.T, labels map[string]string) *Config {
 	defaults := CreateConfig()
 	for _, f := range []struct{ to, from *string }{
 		{&decoded.Percent, &defaults.Percent}, {&decoded.MirrorBody, &defaults.MirrorBody}, {&decoded.MaxBodySize, &defaults.MaxBodySize},
-		{&decoded.MaxInFlight, &defaults.MaxInFlight}, {&decoded.Timeout, &defaults.Timeout}, {&decoded.PassHostHeader, &defaults.PassHostHeader},
+		{&decoded.MaxInFlight, &defaults.MaxInFlight}, {&decoded.Timeout, &defaults.Timeout}, {&decoded.MaxPause, &defaults.MaxPause}, {&decoded.BodyMode, &defaults.BodyMode}, {&decoded.PassHostHeader, &defaults.PassHostHeader},
 	} {
 		if *f.to == "" {
 			*f.to = *f.from

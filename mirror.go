@@ -34,6 +34,9 @@ const markerHeader = "X-Mirrored-By"
 // application/grpc-web and is mirrored like anything else.
 var grpcType = regexp.MustCompile(`(?i)^application/grpc($|[+; ])`)
 
+// noType matches no content type.
+var noType = regexp.MustCompile(`$^.`)
+
 // background is the parent of everything the shadow does. A variable, because
 // the call would be one more step of the live path.
 var background = context.Background()
@@ -51,7 +54,8 @@ type middleware struct {
 	maxInFlight int64
 	chosen      func(*http.Request) bool // whether methods and sampling choose the request; nil: every one
 	mirrorBody  bool
-	maxBodySize int64 // bytes
+	maxBodySize int64          // bytes
+	excluded    *regexp.Regexp // content types that are not mirrored
 }
 
 // New returns the middleware called name in front of next. The mirror goes on
@@ -77,9 +81,16 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 		chosen:      opts.chooser(),
 		mirrorBody:  opts.mirrorBody,
 		maxBodySize: opts.maxBodySize,
+		excluded:    grpcType,
 	}
 	if !m.mirrorBody {
 		m.maxBodySize = math.MaxInt64
+	}
+	if opts.stream {
+		// The messages of a gRPC call may wait for one another, which a body that
+		// is buffered would not let them.
+		m.excluded = noType
+		return &streaming{m: m}, nil
 	}
 	return m, nil
 }
@@ -108,7 +119,7 @@ func eligible(m *middleware, req *http.Request) bool {
 	if h["Upgrade"] != nil && isUpgrade(h) {
 		return false
 	}
-	if h["Content-Type"] != nil && grpcType.MatchString(h["Content-Type"][0]) {
+	if h["Content-Type"] != nil && m.excluded.MatchString(h["Content-Type"][0]) {
 		return false
 	}
 	if req.Method == http.MethodConnect {
@@ -124,8 +135,8 @@ func eligible(m *middleware, req *http.Request) bool {
 // one of them cannot be had, the request is not mirrored. It reports whether
 // live is to serve the request: if not, the client has been answered.
 func handOver(m *middleware, rw http.ResponseWriter, req *http.Request) bool {
-	if m.inFlight.Add(1) > m.maxInFlight {
-		return dropNoPlace(m)
+	if m.inFlight.Add(1) > m.maxInFlight && !isProbe(m) {
+		return true
 	}
 	var body []byte
 	if m.mirrorBody && req.Body != http.NoBody {
@@ -159,17 +170,32 @@ func dropTooLarge(m *middleware) bool {
 	return false
 }
 
-// dropNoPlace gives back a place that there was not, and counts the request.
-func dropNoPlace(m *middleware) bool {
-	m.inFlight.Add(-1)
-	m.shadow.mirror.counts.noPlace()
-	return true
+// isProbe decides on a request that found no place in flight. It is dropped and
+// counted, unless it is the one that tries whether a sick shadow has recovered.
+func isProbe(m *middleware) bool {
+	shared := m.shadow.mirror
+	if shared.pause.probeDue.Load() && shared.pause.probeDue.CompareAndSwap(true, false) {
+		return true
+	}
+	if m.inFlight.Add(-1) >= pausedPlaces {
+		shared.counts.paused.Add(1)
+	} else {
+		shared.counts.noPlace()
+	}
+	return false
+}
+
+// freePlace gives back the place of a request that is not sent after all.
+func freePlace(m *middleware) {
+	if m.inFlight.Add(-1) >= pausedPlaces {
+		m.shadow.mirror.pause.probeDue.Store(true) // it was the probe: the next one is
+	}
 }
 
 // dropUntaken ends the mirroring of a request whose body could not be taken: live
 // serves one that is too large, and the client hears of one that cannot be read.
 func dropUntaken(m *middleware, rw http.ResponseWriter, err error) bool {
-	m.inFlight.Add(-1)
+	freePlace(m)
 	if err == errTooLarge {
 		m.shadow.mirror.counts.large.Add(1)
 		return true

@@ -412,6 +412,7 @@ func TestWriterIsPassedAsItCame(t *testing.T) {
 		flusher.Flush()
 	}), nil)
 	h.ServeHTTP(rec, postInvoice())
+	settled(t, t.Name())
 	if !rec.Flushed {
 		t.Errorf("the flush did not reach the client's writer")
 	}

@@ -24,8 +24,9 @@ var removalGrace = 10 * time.Second
 // becomes of its options.
 type mirror struct {
 	name     string
-	inFlight atomic.Int64 // places taken
+	inFlight atomic.Int64 // places taken, and pausedPlaces during a pause
 	counts   counts
+	pause    pause
 
 	shadow *shadow // for the newest options; guarded by mirrorsMu
 }
@@ -47,6 +48,7 @@ func acquire(ctx context.Context, name string, o *options) *shadow {
 	if s == nil || s.fingerprint != o.fingerprint {
 		if s != nil {
 			s.retire()
+			m.forgetPause()
 		}
 		s = newShadow(m, o)
 		m.shadow = s
@@ -74,6 +76,7 @@ func release(s *shadow) {
 		}
 		if s.mirror.shadow == s {
 			delete(mirrors, s.mirror.name)
+			s.mirror.forgetPause()
 		}
 		s.retire()
 	})

@@ -25,11 +25,13 @@ type counts struct {
 	name     string
 	interval time.Duration // summaryInterval
 
-	mirrored atomic.Int64 // the shadow answered
-	failed   atomic.Int64 // the shadow did not, or not wholly
-	full     atomic.Int64 // dropped: no place in flight
-	large    atomic.Int64 // dropped: body above maxBodySize
-	unread   atomic.Int64 // refused: the client's body could not be read
+	mirrored   atomic.Int64 // the shadow answered
+	failed     atomic.Int64 // the shadow did not, or not wholly
+	full       atomic.Int64 // dropped: no place in flight
+	paused     atomic.Int64 // dropped: the shadow is sick and left alone
+	large      atomic.Int64 // dropped: body above maxBodySize
+	incomplete atomic.Int64 // dropped: live did not read the body to its end (bodyMode: stream)
+	unread     atomic.Int64 // refused: the client's body could not be read
 
 	reporting atomic.Bool // a first line was logged, and the timer for a summary runs
 
@@ -71,7 +73,7 @@ func (c *counts) summarizeLater() {
 // summarize logs the totals and goes on at intervals until an interval passes
 // without a loss.
 func (c *counts) summarize() {
-	losses := fmt.Sprint(c.failed.Load(), c.full.Load())
+	losses := fmt.Sprint(c.failed.Load(), c.full.Load(), c.paused.Load())
 	c.mu.Lock()
 	same := losses == c.told
 	c.told = losses
@@ -82,8 +84,9 @@ func (c *counts) summarize() {
 		c.reporting.Store(false)
 		return
 	}
-	line := fmt.Sprintf("%d mirrored, %d dropped (%d no place in flight, %d body too large), %d failed",
-		c.mirrored.Load(), c.full.Load()+c.large.Load(), c.full.Load(), c.large.Load(), c.failed.Load())
+	line := fmt.Sprintf("%d mirrored, %d dropped (%d no place in flight, %d while left alone, %d body too large, %d body not read to its end), %d failed",
+		c.mirrored.Load(), c.full.Load()+c.paused.Load()+c.large.Load()+c.incomplete.Load(),
+		c.full.Load(), c.paused.Load(), c.large.Load(), c.incomplete.Load(), c.failed.Load())
 	if lastErr != nil {
 		line += "; last error: " + describe(lastErr)
 	}

@@ -18,7 +18,7 @@ func TestDeadShadowLogsOnceAndThenSummarises(t *testing.T) {
 	book := captureLog(t)
 	shadow := startUpstream(t)
 	shadow.Close()
-	h := mirrorTo(t, shadow.URL, echoLive, nil)
+	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.MaxPause = "0" })
 	mirrorCalled(t, t.Name()).counts.interval = 150 * time.Millisecond
 	for i := 0; i < 50; i++ {
 		req := postInvoice()
@@ -60,7 +60,7 @@ func TestDropsAreLoggedToo(t *testing.T) {
 	}
 	eventually(t, "a line and a summary", func() bool { return len(book.lines()) == 2 })
 	lines := book.lines()
-	if !strings.Contains(lines[0], "no place in flight") || !strings.Contains(lines[1], "19 dropped (19 no place in flight, 0 body too large)") {
+	if !strings.Contains(lines[0], "no place in flight") || !strings.Contains(lines[1], "19 dropped (19 no place in flight, 0 while left alone, 0 body too large, 0 body not read to its end)") {
 		t.Errorf("logged %q, want the first drop and a summary of 19", lines)
 	}
 }

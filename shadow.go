@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -44,12 +45,15 @@ type shadow struct {
 	fingerprint   string
 	maxInFlight   int64
 	timeout       time.Duration
+	maxPause      time.Duration // 0: never
 	passHost      bool
 	mirrorBody    bool
 	setHeaders    http.Header
 	removeHeaders []string
 	dresses       bool     // whether dress has anything to do
 	marker        []string // the value of markerHeader
+
+	retired atomic.Bool // other options have taken its place, or nobody uses it
 
 	director  func(*http.Request) // joins the path, sets everything of the URL but the scheme
 	scheme    string
@@ -62,6 +66,7 @@ func newShadow(m *mirror, o *options) *shadow {
 		fingerprint:   o.fingerprint,
 		maxInFlight:   o.maxInFlight,
 		timeout:       o.timeout,
+		maxPause:      o.maxPause,
 		passHost:      o.passHostHeader,
 		mirrorBody:    o.mirrorBody,
 		scheme:        o.target.Scheme,
@@ -106,6 +111,7 @@ func newTransport(o *options) *http.Transport {
 // retire lets go of the connections: those that are idle, and the others when
 // the last exchange under way can have ended.
 func (s *shadow) retire() {
+	s.retired.Store(true)
 	s.transport.CloseIdleConnections()
 	time.AfterFunc(s.timeout+time.Second, func() { s.transport.CloseIdleConnections() })
 }
@@ -121,9 +127,11 @@ func (s *shadow) retire() {
 func send(s *shadow, req *http.Request, body []byte) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.mirror.counts.fail(fmt.Errorf("panic in the plugin: %v", v))
+			s.failed(fmt.Errorf("panic in the plugin: %v", v))
 		}
-		s.mirror.inFlight.Add(-1)
+		if s.mirror.inFlight.Add(-1) >= pausedPlaces {
+			s.landed()
+		}
 	}()
 	req.Body = nil // live's
 	proxy := &httputil.ReverseProxy{
@@ -157,11 +165,11 @@ func exchange(s *shadow, out *http.Request, body []byte) {
 	}
 	res, err := s.transport.RoundTrip(out)
 	if err != nil {
-		s.mirror.counts.fail(err)
+		s.failed(err)
 		return
 	}
 	if err := drain(res); err != nil {
-		s.mirror.counts.fail(err)
+		s.failed(err)
 		return
 	}
 	s.mirror.counts.mirrored.Add(1)

@@ -1,0 +1,232 @@
+package mirror
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func streamTo(t *testing.T, url string, next http.Handler, limit int) http.Handler {
+	t.Helper()
+	return mirrorTo(t, url, next, func(c *Config) {
+		c.BodyMode = "stream"
+		c.MaxBodySize = strconv.Itoa(limit)
+		c.MaxInFlight = "1"
+	})
+}
+
+// A client that waits for live to have the first line before it sends the next.
+func TestStreamReachesLiveBeforeTheClientGoesOn(t *testing.T) {
+	shadow := startUpstream(t)
+	arrived := make(chan string)
+	h := streamTo(t, shadow.URL, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		buf := make([]byte, 100)
+		for {
+			n, err := req.Body.Read(buf)
+			if n > 0 {
+				arrived <- string(buf[:n])
+			}
+			if err != nil {
+				return
+			}
+		}
+	}), 1000)
+	r, w := io.Pipe()
+	req := postInvoice()
+	req.ContentLength = -1
+	req.Body = r
+	served := make(chan bool)
+	go serveThenTell(h, req, served)
+	want := ""
+	for i := 0; i < 3; i++ {
+		line := fmt.Sprintf(`{"invoice":%d}`, i) + "\n"
+		want += line
+		if _, err := io.WriteString(w, line); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-arrived; got != line {
+			t.Fatalf("live got %q, want %q before anything else was sent", got, line)
+		}
+	}
+	w.Close()
+	<-served
+	if got := shadow.wait(t, 1)[0]; got.body != want || got.length != int64(len(want)) {
+		t.Errorf("shadow got %q with length %d, want %q with its length", got.body, got.length, want)
+	}
+	settled(t, t.Name())
+}
+
+func serveThenTell(h http.Handler, req *http.Request, served chan bool) {
+	h.ServeHTTP(httptest.NewRecorder(), req)
+	served <- true
+}
+
+func TestStreamedCopyIsTheOriginal(t *testing.T) {
+	const limit = 20000
+	shadow := startUpstream(t)
+	h := streamTo(t, shadow.URL, echoLive, limit)
+	mirrored := 0
+	for _, size := range []int{0, 1, 2, 511, 512, 513, 4096, limit - 1, limit, limit + 1, 3 * limit} {
+		for _, chunk := range []int{1, 7, 1000, limit} {
+			for _, known := range []bool{true, false} {
+				data := make([]byte, size)
+				for i := range data {
+					data[i] = byte(rand.IntN(256))
+				}
+				req := postInvoice()
+				req.ContentLength = int64(size)
+				if !known {
+					req.ContentLength = -1
+				}
+				req.Body = io.NopCloser(&chunks{data: data, size: chunk})
+				if rec := serve(h, req); !bytes.Equal(rec.Body.Bytes(), data) {
+					t.Fatalf("size %d in chunks of %d: live did not get the client's bytes", size, chunk)
+				}
+				if size > limit {
+					settled(t, t.Name())
+					continue
+				}
+				mirrored++
+				if got := shadow.wait(t, mirrored)[mirrored-1]; got.body != string(data) {
+					t.Fatalf("size %d in chunks of %d, known length %v: shadow got %d other bytes", size, chunk, known, len(got.body))
+				}
+				settled(t, t.Name())
+			}
+		}
+	}
+	m := settled(t, t.Name())
+	if n := m.counts.large.Load(); n != 2*2*4 || len(shadow.snapshot()) != mirrored {
+		t.Errorf("%d counted as too large, %d at the shadow; want %d and %d", n, len(shadow.snapshot()), 2*2*4, mirrored)
+	}
+}
+
+// chunks is a body that arrives in pieces, and then in err or at its end.
+type chunks struct {
+	data []byte
+	size int
+	err  error
+}
+
+func (c *chunks) Read(p []byte) (int, error) {
+	if len(c.data) == 0 {
+		if c.err != nil {
+			return 0, c.err
+		}
+		return 0, io.EOF
+	}
+	n := c.size
+	if n > len(p) {
+		n = len(p)
+	}
+	n = copy(p[:n], c.data)
+	c.data = c.data[n:]
+	return n, nil
+}
+
+func TestStreamThatDoesNotReachItsEndIsNotMirrored(t *testing.T) {
+	tests := []struct {
+		name   string
+		length int64
+		live   func(http.ResponseWriter, *http.Request)
+		err    error
+	}{
+		{"client aborts, length known", 1000, nil, io.ErrUnexpectedEOF},
+		{"client aborts, chunked", -1, nil, errors.New("connection reset")},
+		{"live answers early, length known", int64(len(invoice)), func(rw http.ResponseWriter, req *http.Request) {
+			io.ReadFull(req.Body, make([]byte, len(invoice)-1))
+			rw.WriteHeader(http.StatusRequestEntityTooLarge)
+		}, nil},
+		{"live answers early, chunked", -1, func(rw http.ResponseWriter, req *http.Request) {
+			rw.WriteHeader(http.StatusUnauthorized)
+		}, nil},
+		{"live panics", -1, func(rw http.ResponseWriter, req *http.Request) { panic("live") }, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			shadow := startUpstream(t)
+			live := http.Handler(echoLive)
+			if tt.live != nil {
+				live = http.HandlerFunc(tt.live)
+			}
+			h := streamTo(t, shadow.URL, live, 1000)
+			req := postInvoice()
+			req.ContentLength = tt.length
+			req.Body = io.NopCloser(&chunks{data: []byte(invoice), size: 10, err: tt.err})
+			serveWhatever(h, req)
+			m := settled(t, t.Name())
+			if n := len(shadow.snapshot()); n != 0 || m.counts.incomplete.Load() != 1 {
+				t.Errorf("shadow got %d requests, %d counted as incomplete; want 0 and 1", n, m.counts.incomplete.Load())
+			}
+		})
+	}
+}
+
+func serveWhatever(h http.Handler, req *http.Request) {
+	defer func() { recover() }()
+	h.ServeHTTP(httptest.NewRecorder(), req)
+}
+
+// Not everything that reads a body of known length asks whether there is more.
+func TestStreamIsCompleteWithItsLastByte(t *testing.T) {
+	shadow := startUpstream(t)
+	h := streamTo(t, shadow.URL, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		io.ReadFull(req.Body, make([]byte, len(invoice)))
+	}), 1000)
+	serve(h, postInvoice())
+	if got := shadow.wait(t, 1)[0]; got.body != invoice {
+		t.Errorf("shadow got %q, want the invoice", got.body)
+	}
+}
+
+func TestStreamLeavesLiveItsFraming(t *testing.T) {
+	shadow := startUpstream(t)
+	h := streamTo(t, shadow.URL, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		if req.ContentLength != -1 || len(req.TransferEncoding) != 1 || req.Header.Get("Content-Type") == "" {
+			t.Errorf("live got length %d, encoding %q; want -1 and chunked as the client sent", req.ContentLength, req.TransferEncoding)
+		}
+		io.Copy(io.Discard, req.Body)
+	}), 1000)
+	req := postInvoice()
+	req.ContentLength = -1
+	req.TransferEncoding = []string{"chunked"}
+	req.Header.Set("Content-Type", "application/grpc+proto")
+	serve(h, req)
+	if got := shadow.wait(t, 1)[0]; got.body != invoice {
+		t.Errorf("shadow got %q, want the call's messages", got.body)
+	}
+}
+
+func TestStreamedRequestWithoutABody(t *testing.T) {
+	shadow := startUpstream(t)
+	h := streamTo(t, shadow.URL, echoLive, 1000)
+	serve(h, httptest.NewRequest("GET", "/invoices/7", nil))
+	if got := shadow.wait(t, 1)[0]; got.method != "GET" || got.length != 0 {
+		t.Errorf("shadow got %s with length %d", got.method, got.length)
+	}
+}
+
+func TestStreamWithNoPlaceInFlightIsNotCopied(t *testing.T) {
+	shadow := startUpstream(t)
+	shadow.hang(t)
+	var second io.ReadCloser
+	h := streamTo(t, shadow.URL, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		if second != nil && req.Body != second {
+			t.Errorf("the body of a request that is not mirrored was replaced")
+		}
+		echoLive(rw, req)
+	}), 1000)
+	serve(h, postInvoice())
+	shadow.wait(t, 1)
+	req := postInvoice()
+	second = req.Body
+	if rec := serve(h, req); !strings.Contains(rec.Body.String(), "2026-0042") {
+		t.Errorf("client got %q, want live's answer", rec.Body)
+	}
+}
