@@ -31,16 +31,16 @@ const (
 	bufferSize = 64 << 10
 )
 
-// nowhere is the transport of the proxies in send. It refuses the scheme that
-// they are given before it does anything else.
+// nowhere is the transport of the proxies in outgoing.
 var nowhere http.RoundTripper = &http.Transport{}
 
 var errSwitching = errors.New("the shadow switched protocols unasked")
 
 // A shadow sends requests to a shadow upstream as one set of options says.
 type shadow struct {
-	mirror *mirror
-	users  int // instances of the middleware that use it; guarded by mirrorsMu
+	mirror   *mirror
+	mirrored *atomic.Int64 // the mirror's count
+	users    int           // instances of the middleware that use it; guarded by mirrorsMu
 
 	fingerprint   string
 	maxInFlight   int64
@@ -63,6 +63,7 @@ type shadow struct {
 func newShadow(m *mirror, o *options) *shadow {
 	s := &shadow{
 		mirror:        m,
+		mirrored:      &m.counts.mirrored,
 		fingerprint:   o.fingerprint,
 		maxInFlight:   o.maxInFlight,
 		timeout:       o.timeout,
@@ -116,14 +117,9 @@ func (s *shadow) retire() {
 	time.AfterFunc(s.timeout+time.Second, func() { s.transport.CloseIdleConnections() })
 }
 
-// send sends req, which nobody else uses, with body to the shadow and gives the
-// place in flight back. It runs in a goroutine of its own: a panic that it did
-// not recover would end Traefik.
-//
-// The standard library's reverse proxy makes of req what Traefik's own makes of
-// the live request, by the same code: hop-by-hop headers, X-Forwarded-For, the
-// joined path. Its own transport knows no way to the shadow, so that it gives up
-// at once and calls ErrorHandler with the request as it is to be sent.
+// send sends req, which nobody else uses, with body to the shadow, reads the
+// answer to its end and gives the place in flight back. It runs in a goroutine
+// of its own: a panic that it did not recover would end Traefik.
 func send(s *shadow, req *http.Request, body []byte) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -133,26 +129,8 @@ func send(s *shadow, req *http.Request, body []byte) {
 			s.landed()
 		}
 	}()
-	req.Body = nil // live's
-	proxy := &httputil.ReverseProxy{
-		Director:     s.director,
-		Transport:    nowhere,
-		ErrorHandler: func(rw http.ResponseWriter, out *http.Request, err error) { exchange(s, out, body) },
-	}
-	proxy.ServeHTTP(nil, req)
-}
-
-// exchange sends out, the finished request, and reads the answer to its end.
-//
-// Headers are set here and not earlier because the proxy removes those that the
-// client's Connection header names: a client must not remove the marker.
-func exchange(s *shadow, out *http.Request, body []byte) {
-	// Not the context that the proxy made: it carries a hook for 1xx answers that
-	// writes to a ResponseWriter, and lifts net/http's limit on them.
 	ctx, cancel := context.WithTimeout(background, s.timeout)
-	defer cancel()
-	out = out.WithContext(ctx)
-	out.URL.Scheme = s.scheme
+	out := outgoing(s, req).WithContext(ctx)
 	if s.dresses {
 		dress(s, out)
 	}
@@ -164,15 +142,37 @@ func exchange(s *shadow, out *http.Request, body []byte) {
 		sendOnce(out)
 	}
 	res, err := s.transport.RoundTrip(out)
+	if err == nil {
+		err = drain(res)
+	}
+	cancel()
 	if err != nil {
 		s.failed(err)
 		return
 	}
-	if err := drain(res); err != nil {
-		s.failed(err)
-		return
+	s.mirrored.Add(1)
+}
+
+// outgoing makes of req what Traefik's own proxy makes of the live request, by
+// the same code, the standard library's reverse proxy: hop-by-hop headers,
+// X-Forwarded-For, the joined path. The proxy's transport refuses the scheme
+// that the director sets before it does anything else, so that the proxy gives
+// up and hands ErrorHandler the request as it was to be sent.
+//
+// What only the shadow gets is set after that: the proxy removes the headers
+// that the client's Connection header names, and a client must not remove the
+// marker. Nor is the proxy's context of use: it carries a hook that would write
+// 1xx answers to the ResponseWriter, and that lifts net/http's limit on them.
+func outgoing(s *shadow, req *http.Request) *http.Request {
+	req.Body = nil // live's
+	proxy := &httputil.ReverseProxy{
+		Director:     s.director,
+		Transport:    nowhere,
+		ErrorHandler: func(_ http.ResponseWriter, out *http.Request, _ error) { req = out },
 	}
-	s.mirror.counts.mirrored.Add(1)
+	proxy.ServeHTTP(nil, req)
+	req.URL.Scheme = s.scheme
+	return req
 }
 
 // dress gives the request what only some shadows get, by their options.
@@ -228,10 +228,7 @@ func drain(res *http.Response) error {
 		res.Body.Close()
 		return errSwitching
 	}
-	_, err := io.CopyN(io.Discard, res.Body, maxAnswer)
+	_, err := io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
 	res.Body.Close()
-	if err == io.EOF {
-		return nil
-	}
 	return err
 }

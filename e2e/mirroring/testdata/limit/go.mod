@@ -1,0 +1,3 @@
+module github.com/trafficshadow/limit
+
+go 1.22
