@@ -18,11 +18,14 @@ step = @printf '\n== %s\n'
 help: ## list the targets
 	@awk -F ': ## ' '/^[a-z0-9_]+: ## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+# Built and not run with go run, which makes of Ctrl-C an error.
 demo: ## show a real Traefik mirror traffic, then stop
-	@$(GO) run -C e2e ./cmd/demo
+	@mkdir -p bin && $(GO) build -C e2e -buildvcs=false -o '$(CURDIR)/bin/demo' ./cmd/demo
+	@bin/demo
 
 run: ## like demo, and keep it running until Ctrl-C
-	@$(GO) run -C e2e ./cmd/demo -keep
+	@mkdir -p bin && $(GO) build -C e2e -buildvcs=false -o '$(CURDIR)/bin/demo' ./cmd/demo
+	@bin/demo -keep
 
 test: ## everything that must pass before a commit
 	@$(MAKE) --no-print-directory lint

@@ -87,8 +87,8 @@ func shortened(out *http.Request) *http.Request {
 `,
 			says: "the body differs",
 		},
-		"live waits for the shadow": {find: `\bgo send\(`, replace: `send(`, says: "live was held up"},
-		"nothing is mirrored":       {find: `\bgo send\(.*`, replace: `_ = body`, says: "not mirrored"},
+		"live waits for the shadow": {find: `\bgo (send\(m\.shadow, req\.Clone\(background\), body\))`, replace: `$1`, says: "live was held up"},
+		"nothing is mirrored":       {find: `\bgo send\(m\.shadow, req\.Clone\(background\), body\)`, replace: `_ = body`, says: "not mirrored"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
