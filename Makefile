@@ -69,8 +69,8 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . || exit 1; \
 	done
 
-bench: ## benchmarks
-	@$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## beside Traefik's own mirroring, for ten minutes; writes docs/benchmarks.md
+	@$(GO) run -C e2e ./cmd/bench
 
 vendor: ## go mod tidy and go mod vendor
 	$(GO) mod tidy

@@ -349,6 +349,8 @@ func (p *parser) headers(custom map[string]string) (http.Header, []string) {
 			p.refuse(option, value, "the name of a header after the dot")
 		case key == markerHeader:
 			p.refuse(option, value, "any name but "+markerHeader+", which guards against loops")
+		case key == "Host" && value == "":
+			p.refuse(option, value, "a host: a request cannot be without one")
 		case strings.ContainsAny(value, "\r\n\x00"):
 			p.refuse(option, value, "a value on one line")
 		case value == "":

@@ -117,6 +117,7 @@ func TestConfigRefusesMistakes(t *testing.T) {
 		{"time without a number", func(c *Config) { c.Timeout = "soon" }, []string{`timeout: "soon"`, "500ms"}},
 		{"header name", func(c *Config) { c.CustomRequestHeaders = map[string]string{"X Env": "a"} }, []string{"customRequestHeaders.X Env"}},
 		{"header value", func(c *Config) { c.CustomRequestHeaders = map[string]string{"X-Env": "a\r\nb: c"} }, []string{"customRequestHeaders.X-Env", "one line"}},
+		{"no host", func(c *Config) { c.CustomRequestHeaders = map[string]string{"Host": ""} }, []string{"customRequestHeaders.Host", "a host"}},
 		{"the marker", func(c *Config) { c.CustomRequestHeaders = map[string]string{"x-mirrored-by": ""} }, []string{"customRequestHeaders.x-mirrored-by", "loops"}},
 		{"authority's file", func(c *Config) { c.TLS = &TLS{RootCAs: []string{"/no/such/ca.pem"}} }, []string{`tls.rootCAs: "/no/such/ca.pem"`}},
 		{"authority that is none", func(c *Config) { c.TLS = &TLS{RootCAs: []string{"-----BEGIN RUBBISH-----"}} }, []string{"tls.rootCAs: "}},

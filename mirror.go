@@ -34,6 +34,14 @@ const markerHeader = "X-Mirrored-By"
 // application/grpc-web and is mirrored like anything else.
 var grpcType = regexp.MustCompile(`(?i)^application/grpc($|[+; ])`)
 
+// plainTypes are content types that are never gRPC's. They are what most
+// requests have, and looking them up saves the call of the expression.
+var plainTypes = map[string]bool{
+	"application/json":                  true,
+	"application/json; charset=utf-8":   true,
+	"application/x-www-form-urlencoded": true,
+}
+
 // noType matches no content type.
 var noType = regexp.MustCompile(`$^.`)
 
@@ -52,10 +60,24 @@ type middleware struct {
 
 	inFlight    *atomic.Int64 // the mirror's
 	maxInFlight int64
-	chosen      func(*http.Request) bool // whether methods and sampling choose the request; nil: every one
 	mirrorBody  bool
 	maxBodySize int64          // bytes
 	excluded    *regexp.Regexp // content types that are not mirrored
+}
+
+// A selective middleware mirrors only what its methods and its sampling choose.
+type selective struct {
+	chosen func(*http.Request) bool
+	next   http.Handler // live
+	mirror http.Handler // the middleware in front of live
+}
+
+func (s *selective) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+	if s.chosen(req) {
+		s.mirror.ServeHTTP(rw, req)
+		return
+	}
+	s.next.ServeHTTP(rw, req)
 }
 
 // New returns the middleware called name in front of next. The mirror goes on
@@ -78,7 +100,6 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 		shadow:      shadow,
 		inFlight:    &shadow.mirror.inFlight,
 		maxInFlight: opts.maxInFlight,
-		chosen:      opts.chooser(),
 		mirrorBody:  opts.mirrorBody,
 		maxBodySize: opts.maxBodySize,
 		excluded:    grpcType,
@@ -86,13 +107,17 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	if !m.mirrorBody {
 		m.maxBodySize = math.MaxInt64
 	}
+	var h http.Handler = m
 	if opts.stream {
 		// The messages of a gRPC call may wait for one another, which a body that
 		// is buffered would not let them.
 		m.excluded = noType
-		return &streaming{m: m}, nil
+		h = &streaming{m: m}
 	}
-	return m, nil
+	if chosen := opts.chooser(); chosen != nil {
+		h = &selective{chosen: chosen, next: next, mirror: h}
+	}
+	return h, nil
 }
 
 // ServeHTTP is the live path. Nothing in it waits for the shadow.
@@ -119,13 +144,10 @@ func eligible(m *middleware, req *http.Request) bool {
 	if h["Upgrade"] != nil && isUpgrade(h) {
 		return false
 	}
-	if h["Content-Type"] != nil && m.excluded.MatchString(h["Content-Type"][0]) {
+	if t := h["Content-Type"]; t != nil && !plainTypes[t[0]] && m.excluded.MatchString(t[0]) {
 		return false
 	}
 	if req.Method == http.MethodConnect {
-		return false
-	}
-	if m.chosen != nil && !m.chosen(req) {
 		return false
 	}
 	return req.ContentLength <= m.maxBodySize || dropTooLarge(m)
@@ -142,12 +164,10 @@ func handOver(m *middleware, rw http.ResponseWriter, req *http.Request) bool {
 	if m.mirrorBody && req.Body != http.NoBody {
 		var err error
 		if body, err = takeBody(req, m.maxBodySize); err != nil {
-			return dropUntaken(m, rw, err)
+			return dropUntaken(m, rw, req, err)
 		}
 	}
-	// The copy is made here because the handlers behind may change the request's
-	// headers and URL while the shadow's goroutine runs.
-	go send(m.shadow, req.Clone(background), body)
+	go send(m.shadow, outgoing(m.shadow, req), body)
 	return true
 }
 
@@ -192,14 +212,22 @@ func freePlace(m *middleware) {
 	}
 }
 
+// freeWhenServed gives back the place of a request whose body turned out too
+// large, when live has got the part of it that was read.
+func freeWhenServed(m *middleware, req *http.Request) {
+	awaitLive(req)
+	freePlace(m)
+}
+
 // dropUntaken ends the mirroring of a request whose body could not be taken: live
 // serves one that is too large, and the client hears of one that cannot be read.
-func dropUntaken(m *middleware, rw http.ResponseWriter, err error) bool {
-	freePlace(m)
+func dropUntaken(m *middleware, rw http.ResponseWriter, req *http.Request, err error) bool {
 	if err == errTooLarge {
 		m.shadow.mirror.counts.large.Add(1)
+		go freeWhenServed(m, req)
 		return true
 	}
+	freePlace(m)
 	m.shadow.mirror.counts.unread.Add(1)
 	// A compiled type: errors.As cannot take one of ours when interpreted.
 	var tooLarge *http.MaxBytesError

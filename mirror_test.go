@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestRequestIsServedByLiveAndCopiedToTheShadow(t *testing.T) {
@@ -326,6 +327,42 @@ func TestBodyOfUnknownLength(t *testing.T) {
 			if len(got) != 1 || got[0].body != data {
 				t.Errorf("shadow got %d requests, want the body once", len(got))
 			}
+		})
+	}
+}
+
+// The memory of a large body is live's too: its place is taken until both are done.
+func TestLargeBodyKeepsItsPlaceUntilLiveIsServed(t *testing.T) {
+	tests := []struct {
+		name     string
+		size     int
+		length   int64
+		mirrored int64
+		held     int64
+	}{
+		{"small", 1000, 1000, 1, 0},
+		{"large", ownBody + 1, ownBody + 1, 1, 1},
+		{"too large, length unknown", 200000, -1, 0, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			shadow := startUpstream(t)
+			h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.MaxBodySize = "100000" })
+			m := mirrorCalled(t, t.Name())
+			ctx, served := context.WithCancel(context.Background())
+			req := postInvoice().WithContext(ctx)
+			req.ContentLength = tt.length
+			req.Body = io.NopCloser(strings.NewReader(strings.Repeat("x", tt.size)))
+			serve(h, req)
+			eventually(t, "the exchange to end", func() bool {
+				return m.counts.mirrored.Load() == tt.mirrored && m.inFlight.Load() == tt.held
+			})
+			time.Sleep(20 * time.Millisecond)
+			if n := m.inFlight.Load(); n != tt.held {
+				t.Errorf("%d places taken while live holds the body, want %d", n, tt.held)
+			}
+			served()
+			settled(t, t.Name())
 		})
 	}
 }

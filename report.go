@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/textproto"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,7 +111,7 @@ func describe(err error) string {
 		cert     *tls.CertificateVerificationError
 	)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded):
 		return "no whole answer within the timeout"
 	case errors.As(err, &dial) || errors.As(err, &cert):
 		return err.Error()

@@ -15,6 +15,11 @@ func (o *options) chooser() func(*http.Request) bool {
 	if len(o.methods) == 0 && o.percent >= 100 {
 		return nil
 	}
+	if len(o.methods) == 0 && o.sampleBy == "" {
+		// Asked on the live path of every request, most of which are not chosen.
+		share := o.percent / 100
+		return func(_ *http.Request) bool { return rand.Float64() < share }
+	}
 	return func(req *http.Request) bool {
 		if len(o.methods) > 0 && !o.methods[req.Method] {
 			return false

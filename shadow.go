@@ -27,6 +27,11 @@ const (
 	// idleTimeout is for connections that wait for the next request, as in Traefik.
 	idleTimeout = 90 * time.Second
 
+	// ownBody is the largest body, in bytes, that is not counted against the
+	// memory of the requests in flight once the shadow has answered: as much as
+	// Traefik itself sets aside for a connection to live.
+	ownBody = 64 << 10
+
 	// bufferSize is for each direction of each connection, in bytes, as in Traefik.
 	bufferSize = 64 << 10
 )
@@ -99,6 +104,7 @@ func newTransport(o *options) *http.Transport {
 		WriteBufferSize:        bufferSize,
 		TLSClientConfig:        o.tlsConfig,
 		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // answers are not looked at
 	}
 	// A dial goes on after the exchange that wanted it has timed out; without a
 	// bound of its own it would keep a connection's place for minutes. A function
@@ -117,10 +123,35 @@ func (s *shadow) retire() {
 	time.AfterFunc(s.timeout+time.Second, func() { s.transport.CloseIdleConnections() })
 }
 
-// send sends req, which nobody else uses, with body to the shadow, reads the
-// answer to its end and gives the place in flight back. It runs in a goroutine
-// of its own: a panic that it did not recover would end Traefik.
-func send(s *shadow, req *http.Request, body []byte) {
+// outgoing returns the shadow's request for a live one: what Traefik's own proxy
+// would make of it, by the same code, the standard library's reverse proxy. It
+// copies the request, ends hop-by-hop headers, adds X-Forwarded-For and joins
+// the path. Its transport refuses the scheme that the director sets before it
+// does anything else, so that it gives up and hands ErrorHandler the request as
+// it was to be sent.
+//
+// This is the only copy that is made of the request. It is made on the live path
+// because the handlers behind may change headers and URL while the shadow's
+// goroutine runs. It carries no body and must not be sent under its context,
+// which is the live request's.
+func outgoing(s *shadow, req *http.Request) *http.Request {
+	var out *http.Request
+	proxy := &httputil.ReverseProxy{
+		Director:     s.director,
+		Transport:    nowhere,
+		ErrorHandler: func(_ http.ResponseWriter, made *http.Request, _ error) { out = made },
+	}
+	proxy.ServeHTTP(nil, req)
+	return out
+}
+
+// send sends out with body to the shadow, reads the answer to its end and gives
+// the place in flight back. It runs in a goroutine of its own: a panic that it
+// did not recover would end Traefik.
+//
+// What only the shadow gets is set here, after the proxy has removed the headers
+// that the client's Connection header names: a client must not remove the marker.
+func send(s *shadow, out *http.Request, body []byte) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.failed(fmt.Errorf("panic in the plugin: %v", v))
@@ -129,8 +160,10 @@ func send(s *shadow, req *http.Request, body []byte) {
 			s.landed()
 		}
 	}()
-	ctx, cancel := context.WithTimeout(background, s.timeout)
-	out := outgoing(s, req).WithContext(ctx)
+	out.URL.Scheme = s.scheme
+	if encodings := out.Header["Accept-Encoding"]; encodings == nil || encodings[0] == "" {
+		acceptGzip(out)
+	}
 	if s.dresses {
 		dress(s, out)
 	}
@@ -141,38 +174,43 @@ func send(s *shadow, req *http.Request, body []byte) {
 	} else {
 		sendOnce(out)
 	}
-	res, err := s.transport.RoundTrip(out)
+	if err := exchange(s, out); err != nil {
+		s.failed(err)
+	} else {
+		s.mirrored.Add(1)
+	}
+	if len(body) > ownBody {
+		awaitLive(out)
+	}
+}
+
+// awaitLive waits until live has been served, and does not hold the body any
+// more: until then its memory counts among that of the requests in flight.
+func awaitLive(out *http.Request) {
+	// net/http's server ends a request's context when its handler has returned.
+	if served := out.Context().Done(); served != nil {
+		<-served
+	}
+}
+
+// acceptGzip asks for what Traefik's transport asks live for, on the same terms.
+func acceptGzip(out *http.Request) {
+	if out.Header["Range"] == nil && out.Method != http.MethodHead {
+		out.Header["Accept-Encoding"] = append(out.Header["Accept-Encoding"], "gzip")
+	}
+}
+
+// exchange sends out and reads the answer to its end, within bounds.
+func exchange(s *shadow, out *http.Request) error {
+	// Never the live request's context, and not the proxy's: that carries a hook
+	// for 1xx answers, which lifts net/http's limit on them.
+	ctx, cancel := context.WithTimeout(background, s.timeout)
+	res, err := s.transport.RoundTrip(out.WithContext(ctx))
 	if err == nil {
 		err = drain(res)
 	}
 	cancel()
-	if err != nil {
-		s.failed(err)
-		return
-	}
-	s.mirrored.Add(1)
-}
-
-// outgoing makes of req what Traefik's own proxy makes of the live request, by
-// the same code, the standard library's reverse proxy: hop-by-hop headers,
-// X-Forwarded-For, the joined path. The proxy's transport refuses the scheme
-// that the director sets before it does anything else, so that the proxy gives
-// up and hands ErrorHandler the request as it was to be sent.
-//
-// What only the shadow gets is set after that: the proxy removes the headers
-// that the client's Connection header names, and a client must not remove the
-// marker. Nor is the proxy's context of use: it carries a hook that would write
-// 1xx answers to the ResponseWriter, and that lifts net/http's limit on them.
-func outgoing(s *shadow, req *http.Request) *http.Request {
-	req.Body = nil // live's
-	proxy := &httputil.ReverseProxy{
-		Director:     s.director,
-		Transport:    nowhere,
-		ErrorHandler: func(_ http.ResponseWriter, out *http.Request, _ error) { req = out },
-	}
-	proxy.ServeHTTP(nil, req)
-	req.URL.Scheme = s.scheme
-	return req
+	return err
 }
 
 // dress gives the request what only some shadows get, by their options.
@@ -181,7 +219,8 @@ func dress(s *shadow, out *http.Request) {
 		out.Host = ""
 	}
 	if !s.mirrorBody {
-		// One by one: a nil in an assignment of several values panics when interpreted.
+		// Live's. One by one: a nil among several values panics when interpreted.
+		out.Body = nil
 		out.ContentLength = 0
 		out.TransferEncoding = nil
 		out.Trailer = nil
@@ -196,6 +235,9 @@ func dress(s *shadow, out *http.Request) {
 	}
 	for _, name := range s.removeHeaders {
 		delete(out.Header, name)
+		if name == "User-Agent" {
+			out.Header[name] = []string{""} // or net/http sends its own
+		}
 	}
 }
 
@@ -203,6 +245,14 @@ func dress(s *shadow, out *http.Request) {
 // a kept connection breaks, which it does for those that it takes to be
 // idempotent: the shadow may have got it. See http.Request.isReplayable.
 func sendOnce(out *http.Request) {
+	if grpcType.MatchString(out.Header.Get("Content-Type")) {
+		// A call without messages. A gRPC server waits for the end of the stream in
+		// a frame of data, which only a body of unknown length has.
+		out.Body = io.NopCloser(bytes.NewReader(nil))
+		out.ContentLength = -1
+		return
+	}
+	out.Body = nil // a reader over live's, if it was not known to be empty
 	if out.Method == http.MethodPost || out.Method == http.MethodPut || out.Method == http.MethodPatch {
 		// These say Content-Length: 0, and only without a Body. The transport
 		// takes them to be idempotent by a header, which it does not know by this
@@ -228,7 +278,10 @@ func drain(res *http.Response) error {
 		res.Body.Close()
 		return errSwitching
 	}
-	_, err := io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer))
+	_, err := io.CopyN(io.Discard, res.Body, maxAnswer)
 	res.Body.Close()
+	if err == io.EOF {
+		return nil
+	}
 	return err
 }

@@ -36,6 +36,11 @@ func TestShadowRequestHeaders(t *testing.T) {
 			c.CustomRequestHeaders = map[string]string{"x-environment": "shadow", "X-Line": "one"}
 		},
 			http.Header{"X-Line": {"a", "b"}}, http.Header{"X-Environment": {"shadow"}, "X-Line": {"one"}}},
+		{"removed though the transport would add them", func(c *Config) {
+			c.CustomRequestHeaders = map[string]string{"User-Agent": "", "Accept-Encoding": ""}
+		},
+			http.Header{"User-Agent": {"curl/8"}, "Accept-Encoding": {"gzip"}}, http.Header{"User-Agent": nil, "Accept-Encoding": nil}},
+		{"a range is asked for as it is", nil, http.Header{"Range": {"bytes=0-9"}}, http.Header{"Accept-Encoding": nil}},
 		{"removed", func(c *Config) {
 			c.CustomRequestHeaders = map[string]string{"authorization": "", "Cookie": "", "X-Forwarded-For": ""}
 		},
@@ -133,6 +138,21 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 }
 
+// A shadow that closes what it kept open, as one that restarts does, costs no copy.
+func TestConnectionsThatTheShadowClosedAreNotUsed(t *testing.T) {
+	shadow := startUpstream(t)
+	h := mirrorTo(t, shadow.URL, echoLive, nil)
+	for i := 1; i <= 5; i++ {
+		serve(h, postInvoice())
+		m := settled(t, t.Name())
+		if n := m.counts.mirrored.Load(); n != int64(i) {
+			t.Fatalf("mirrored %d of %d", n, i)
+		}
+		shadow.CloseClientConnections()
+		time.Sleep(50 * time.Millisecond) // for the news to arrive
+	}
+}
+
 // A misbehaving shadow answers each connection with bytes of its choosing.
 func TestShadowThatMisbehavesIsCountedAndLetGo(t *testing.T) {
 	tests := []struct {
@@ -226,8 +246,8 @@ func TestPanicInTheShadowLegIsContained(t *testing.T) {
 	shadow := startUpstream(t)
 	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.MaxInFlight = "1" })
 	m := mirrorCalled(t, t.Name())
-	director := m.shadow.director
-	m.shadow.director = func(req *http.Request) { panic("boom") }
+	mirrored := m.shadow.mirrored
+	m.shadow.mirrored = nil
 	for i := 1; i <= 3; i++ {
 		if rec := serve(h, postInvoice()); rec.Code != http.StatusCreated {
 			t.Errorf("client got %d, want 201", rec.Code)
@@ -237,12 +257,13 @@ func TestPanicInTheShadowLegIsContained(t *testing.T) {
 	if m.counts.failed.Load() != 3 {
 		t.Errorf("failed %d, want 3", m.counts.failed.Load())
 	}
-	if lines := book.lines(); len(lines) != 1 || !strings.Contains(lines[0], "boom") {
+	if lines := book.lines(); len(lines) != 1 || !strings.Contains(lines[0], "panic in the plugin") {
 		t.Errorf("logged %q, want one line that names the panic", lines)
 	}
-	m.shadow.director = director
+	m.shadow.mirrored = mirrored
 	serve(h, postInvoice())
-	shadow.wait(t, 1)
+	shadow.wait(t, 4)
+	settled(t, t.Name())
 }
 
 // A shadow that dies under a kept connection must not be sent the request

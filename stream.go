@@ -23,13 +23,13 @@ func (s *streaming) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		m.next.ServeHTTP(rw, req)
 		return
 	}
-	shadowed := req.Clone(background)
+	out := outgoing(m.shadow, req)
 	if !m.mirrorBody || req.Body == nil || req.Body == http.NoBody {
-		go send(m.shadow, shadowed, nil)
+		go send(m.shadow, out, nil)
 		m.next.ServeHTTP(rw, req)
 		return
 	}
-	c := &bodyCopy{m: m, req: shadowed, body: req.Body}
+	c := &bodyCopy{m: m, out: out, body: req.Body}
 	c.keepBeside(req)
 	// Deferred, because live may end in a panic: net/http's way to cut a
 	// connection, which passes through here unharmed.
@@ -41,7 +41,7 @@ func (s *streaming) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 // flight, which it hands on with the copy or gives back.
 type bodyCopy struct {
 	m       *middleware
-	req     *http.Request // the shadow's
+	out     *http.Request // the shadow's
 	body    io.Reader     // the client's
 	buf     *bytes.Buffer
 	decided atomic.Bool // the copy was handed over, or given up
@@ -73,13 +73,13 @@ func (c *bodyCopy) keepBeside(req *http.Request) {
 // read. It reads on to the last byte if that is one of known length, decides
 // about the copy, and leaves the rest of the body, if any, to the next reader.
 func (c *bodyCopy) Read(p []byte) (int, error) {
-	if c.decided.Load() || c.req.ContentLength <= 0 {
+	if c.decided.Load() || c.out.ContentLength <= 0 {
 		c.decide()
 		return 0, io.EOF
 	}
 	n, err := c.body.Read(p)
 	c.buf.Write(p[:n])
-	if int64(c.buf.Len()) >= c.req.ContentLength {
+	if int64(c.buf.Len()) >= c.out.ContentLength {
 		c.decide()
 		return n, nil
 	}
@@ -97,11 +97,11 @@ func (c *bodyCopy) decide() {
 		c.buf = nil
 		return
 	}
-	if len(c.req.Trailer) == 0 {
-		c.req.ContentLength = int64(c.buf.Len())
-		c.req.TransferEncoding = nil
+	if len(c.out.Trailer) == 0 {
+		c.out.ContentLength = int64(c.buf.Len())
+		c.out.TransferEncoding = nil
 	}
-	go send(c.m.shadow, c.req, c.buf.Bytes())
+	go send(c.m.shadow, c.out, c.buf.Bytes())
 }
 
 // giveUp ends the copy of a body that live did not read to its end.

@@ -63,7 +63,7 @@ func TestDemoFails(t *testing.T) {
 		says          string
 	}{
 		"the copy lacks its last byte": {
-			find: `\.RoundTrip\(out\)`, replace: `.RoundTrip(shortened(out))`,
+			find: `\.RoundTrip\(out\.WithContext\(ctx\)\)`, replace: `.RoundTrip(shortened(out.WithContext(ctx)))`,
 			file: `package mirror
 
 import (
@@ -87,8 +87,8 @@ func shortened(out *http.Request) *http.Request {
 `,
 			says: "the body differs",
 		},
-		"live waits for the shadow": {find: `\bgo (send\(m\.shadow, req\.Clone\(background\), body\))`, replace: `$1`, says: "live was held up"},
-		"nothing is mirrored":       {find: `\bgo send\(m\.shadow, req\.Clone\(background\), body\)`, replace: `_ = body`, says: "not mirrored"},
+		"live waits for the shadow": {find: `\bgo (send\(m\.shadow, outgoing\(m\.shadow, req\), body\))`, replace: `$1`, says: "live was held up"},
+		"nothing is mirrored":       {find: `\bgo send\(m\.shadow, outgoing\(m\.shadow, req\), body\)`, replace: `_ = body`, says: "not mirrored"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A target is a bound that the plugin's figures are held against.
+type target struct {
+	what, where string
+	bound       string // in words
+	measured    string
+	met         bool
+	// both says that the rounds lie on both sides of the bound, so that another
+	// run may well say otherwise.
+	both bool
+}
+
+func (t target) verdict() string {
+	text := "**not met**"
+	if t.met {
+		text = "met"
+	}
+	if t.both {
+		text += ", but not in every round"
+		if !t.met {
+			text = "**not met**, though in some rounds"
+		}
+	}
+	return text
+}
+
+func atMost(what, where string, s spread, bound float64) target {
+	return target{what, where, fmt.Sprintf("at most %.2f", bound), s.String(), s.median <= bound, s.least <= bound && s.most > bound}
+}
+
+func atLeast(what, where string, s spread, bound float64) target {
+	return target{what, where, fmt.Sprintf("at least %.2f", bound), s.String(), s.median >= bound, s.most >= bound && s.least < bound}
+}
+
+func exactly(what, where string, measured, want int) target {
+	return target{what: what, where: where, bound: fmt.Sprint(want), measured: fmt.Sprint(measured), met: measured == want}
+}
+
+// targets returns everything that this run can say about the plugin's targets.
+func (r *report) targets() []target {
+	var list []target
+	for _, c := range r.results {
+		total := c.contenders[plugin].total()
+		if c.shadow != healthy {
+			list = append(list, atLeast("requests per second ÷ pass-through plugin", c.name(), c.ratio(plugin, passThrough, perSecond), 0.90))
+		} else {
+			list = append(list,
+				atMost("processor time ÷ Traefik's mirroring", c.name(), c.ratio(plugin, own, processor), 1.00),
+				atLeast("requests per second ÷ Traefik's mirroring", c.name(), c.ratio(plugin, own, perSecond), 1.00),
+				atMost("live p50 ÷ no middleware", c.name(), c.ratio(plugin, none, p50), 1.05),
+				atMost("live p50 ÷ Traefik's mirroring", c.name(), c.ratio(plugin, own, p50), 1.00),
+				atMost("live p99 ÷ no middleware", c.name(), c.ratio(plugin, none, p99), 1.25),
+				atMost("live p99 ÷ Traefik's mirroring", c.name(), c.ratio(plugin, own, p99), 1.00),
+				exactly("requests mirrored, of those sent", c.name(), total.mirrored, total.sent))
+		}
+		list = append(list, exactly("live requests failed", c.name(), total.failed, 0))
+		if c.shadow == healthy && c.size >= 1<<20 {
+			list = append(list, atMost("bytes allocated more than with no middleware ÷ body", c.name(), c.extra(plugin), 1.10))
+		}
+	}
+	for _, l := range r.limited {
+		if l.competitor == plugin {
+			list = append(list, exactly("live requests failed", limitedName, l.failed, 0))
+		}
+	}
+	return list
+}
+
+// extra returns how many bytes a competitor allocates per request more than no
+// middleware does, relative to the body.
+func (c caseResult) extra(comp competitor) spread {
+	var values []float64
+	for i, r := range c.contenders[comp].rounds {
+		values = append(values, (r.bytes-c.contenders[none].rounds[i].bytes)/float64(c.size))
+	}
+	return spreadOf(values)
+}
+
+// sorted returns the targets that were met and those that were not.
+func (r *report) sorted() (met, missed []target) {
+	for _, t := range r.targets() {
+		if t.met {
+			met = append(met, t)
+		} else {
+			missed = append(missed, t)
+		}
+	}
+	return met, missed
+}
+
+// verdict says in a few lines what was met and what was not.
+func (r *report) verdict() string {
+	met, missed := r.sorted()
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d of %d targets met.\n", len(met), len(met)+len(missed))
+	for _, t := range missed {
+		fmt.Fprintf(&text, "%s: %s is %s, not %s\n", t.where, t.what, t.measured, t.bound)
+	}
+	return text.String()
+}

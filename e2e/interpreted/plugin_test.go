@@ -1,0 +1,266 @@
+// Package interpreted measures the plugin as Yaegi runs it, without Traefik, so
+// that what a change costs shows in microseconds and bytes:
+//
+//	go test -run '^$' -bench . -benchmem ./interpreted
+//
+// Every benchmark runs interpreted and native: the same source, compiled.
+package interpreted
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/traefik/yaegi/interp"
+	"github.com/traefik/yaegi/stdlib"
+
+	"github.com/trafficshadow/mirror"
+	"github.com/trafficshadow/mirror/e2e/testbed"
+)
+
+const (
+	mirrorPath      = "github.com/trafficshadow/mirror"
+	passThroughPath = "github.com/trafficshadow/passthrough"
+)
+
+func TestMain(m *testing.M) {
+	// The plugin reports what the shadow does not answer, and some shadows here
+	// are not meant to.
+	log.SetOutput(io.Discard)
+	os.Exit(m.Run())
+}
+
+// settings are a middleware's options by the names of Config's fields.
+type settings map[string]string
+
+// An engine makes the middleware: interpreted, or compiled natively.
+type engine struct {
+	name string
+	make func(tb testing.TB, next http.Handler, s settings) http.Handler
+}
+
+var engines = []engine{{"interpreted", interpretedMirror}, {"native", nativeMirror}}
+
+// made numbers the middlewares: those of one name would share their state.
+var made atomic.Int64
+
+func name() string { return fmt.Sprintf("bench-%d@file", made.Add(1)) }
+
+func nativeMirror(tb testing.TB, next http.Handler, s settings) http.Handler {
+	tb.Helper()
+	config := mirror.CreateConfig()
+	set(reflect.ValueOf(config), s)
+	ctx, cancel := context.WithCancel(context.Background())
+	tb.Cleanup(cancel)
+	h, err := mirror.New(ctx, next, config, name())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return h
+}
+
+func interpretedMirror(tb testing.TB, next http.Handler, s settings) http.Handler {
+	tb.Helper()
+	return interpret(tb, mirrorPath, "mirror", next, s)
+}
+
+// interpreter loads both plugins as Traefik loads one: from a GOPATH, with the
+// standard library's symbols.
+var interpreter = sync.OnceValues(func() (*interp.Interpreter, error) {
+	root, err := testbed.RepoRoot()
+	if err != nil {
+		return nil, err
+	}
+	passThrough, err := testbed.PassThrough()
+	if err != nil {
+		return nil, err
+	}
+	gopath, err := os.MkdirTemp("", "mirror-gopath-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(gopath)
+	// The interpreter has a log of its own, see TestMain.
+	i := interp.New(interp.Options{GoPath: gopath, Stdout: io.Discard, Stderr: io.Discard})
+	if err := i.Use(stdlib.Symbols); err != nil {
+		return nil, err
+	}
+	for path, dir := range map[string]string{mirrorPath: root, passThroughPath: passThrough.Dir} {
+		at := filepath.Join(gopath, "src", filepath.FromSlash(path))
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			return nil, err
+		}
+		if err := os.Symlink(dir, at); err != nil {
+			return nil, err
+		}
+		if _, err := i.Eval(`import "` + path + `"`); err != nil {
+			return nil, err
+		}
+	}
+	return i, nil
+})
+
+// interpret makes a middleware of a plugin as Traefik does.
+func interpret(tb testing.TB, path, pkg string, next http.Handler, s settings) http.Handler {
+	tb.Helper()
+	i, err := interpreter()
+	if err != nil {
+		tb.Fatalf("loading %s: %v", path, err)
+	}
+	createConfig, err := i.Eval(pkg + ".CreateConfig")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	newHandler, err := i.Eval(pkg + ".New")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	config := createConfig.Call(nil)[0]
+	set(config, s)
+	ctx, cancel := context.WithCancel(context.Background())
+	tb.Cleanup(cancel)
+	results := newHandler.Call([]reflect.Value{
+		reflect.ValueOf(ctx), reflect.ValueOf(&next).Elem(), config, reflect.ValueOf(name()),
+	})
+	if err, failed := results[1].Interface().(error); failed {
+		tb.Fatal(err)
+	}
+	return results[0].Interface().(http.Handler)
+}
+
+// with returns both settings together.
+func (s settings) with(more settings) settings {
+	both := maps.Clone(more)
+	if both == nil {
+		both = settings{}
+	}
+	maps.Copy(both, s)
+	return both
+}
+
+func set(config reflect.Value, s settings) {
+	for field, value := range s {
+		config.Elem().FieldByName(field).SetString(value)
+	}
+}
+
+// A kind is one kind of request, and what the plugin is to do with its body.
+type kind struct {
+	name    string
+	size    int // of the body
+	chunked bool
+	set     settings
+}
+
+var kinds = []kind{
+	{name: "GET"},
+	{name: "POST-1KiB", size: 1 << 10},
+	{name: "POST-64KiB", size: 64 << 10},
+	{name: "POST-1MiB", size: 1 << 20},
+	{name: "chunked-1KiB", size: 1 << 10, chunked: true},
+	{name: "stream-1KiB", size: 1 << 10, set: settings{"BodyMode": "stream"}},
+	{name: "stream-1MiB", size: 1 << 20, set: settings{"BodyMode": "stream"}},
+}
+
+// A source makes requests as Traefik hands them to a plugin, with the headers
+// that it has added by then. One request is used again and again, so that making
+// it does not show.
+type source struct {
+	kind
+	bytes  []byte
+	reader *bytes.Reader
+	body   io.ReadCloser
+	req    *http.Request
+}
+
+func newSource(k kind) *source {
+	s := &source{kind: k, bytes: make([]byte, k.size), reader: bytes.NewReader(nil)}
+	s.body = io.NopCloser(struct{ io.Reader }{s.reader}) // as a server's: without WriteTo
+	method := http.MethodPost
+	if k.size == 0 {
+		method = http.MethodGet
+	}
+	req, err := http.NewRequest(method, "http://billing.example/invoices/2026?customer=42", nil)
+	if err != nil {
+		panic(err)
+	}
+	req.RequestURI = "/invoices/2026?customer=42"
+	req.RemoteAddr = "127.0.0.1:1234"
+	req.Header = http.Header{
+		"Accept": {"*/*"}, "Content-Type": {"application/json"}, "User-Agent": {"curl/8"},
+		"X-Forwarded-Host": {"billing.example"}, "X-Forwarded-Port": {"80"}, "X-Forwarded-Proto": {"http"},
+		"X-Forwarded-Server": {"traefik"}, "X-Real-Ip": {"127.0.0.1"},
+	}
+	s.req = req
+	return s
+}
+
+// next returns the request as new.
+func (s *source) next() *http.Request {
+	s.req.TransferEncoding = nil
+	switch {
+	case s.size == 0:
+		s.req.Body, s.req.ContentLength = http.NoBody, 0
+		return s.req
+	case s.chunked:
+		s.req.TransferEncoding = []string{"chunked"}
+		s.req.ContentLength = -1
+	default:
+		s.req.ContentLength = int64(s.size)
+	}
+	s.reader.Reset(s.bytes)
+	s.req.Body = s.body
+	return s.req
+}
+
+// discard is the cheapest ResponseWriter that there can be.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}
+
+// responder is a shadow that allocates nothing for a request: the requests are
+// all of one kind. It tells answered of each.
+func responder(tb testing.TB, k kind, answered chan<- struct{}) string {
+	tb.Helper()
+	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	u, err := testbed.NewRawUpstream(func(conn net.Conn) {
+		r := bufio.NewReaderSize(conn, 64<<10)
+		for {
+			for {
+				line, err := r.ReadSlice('\n')
+				if err != nil {
+					return
+				}
+				if len(line) == len("\r\n") {
+					break
+				}
+			}
+			if _, err := r.Discard(k.size); err != nil {
+				return
+			}
+			if _, err := conn.Write(answer); err != nil {
+				return
+			}
+			answered <- struct{}{}
+		}
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(u.Stop)
+	return u.URL()
+}
