@@ -245,6 +245,26 @@ func dress(s *shadow, out *http.Request) {
 // a kept connection breaks, which it does for those that it takes to be
 // idempotent: the shadow may have got it. See http.Request.isReplayable.
 func sendOnce(out *http.Request) {
+	if saysNoBody[out.Method] {
+		sendOnceWithLength(out)
+		return
+	}
+	// A Body, though empty, is one that cannot be sent again; with this encoding
+	// the transport neither probes nor announces it.
+	out.Body = io.NopCloser(bytes.NewReader(nil))
+	out.TransferEncoding = identity
+}
+
+var (
+	// saysNoBody are the methods with which net/http says Content-Length: 0, but
+	// only of a request without a Body.
+	saysNoBody = map[string]bool{http.MethodPost: true, http.MethodPut: true, http.MethodPatch: true}
+
+	identity = []string{"identity"}
+)
+
+// sendOnceWithLength is sendOnce for the methods in saysNoBody.
+func sendOnceWithLength(out *http.Request) {
 	if grpcType.MatchString(out.Header.Get("Content-Type")) {
 		// A call without messages. A gRPC server waits for the end of the stream in
 		// a frame of data, which only a body of unknown length has.
@@ -252,23 +272,15 @@ func sendOnce(out *http.Request) {
 		out.ContentLength = -1
 		return
 	}
-	out.Body = nil // a reader over live's, if it was not known to be empty
-	if out.Method == http.MethodPost || out.Method == http.MethodPut || out.Method == http.MethodPatch {
-		// These say Content-Length: 0, and only without a Body. The transport
-		// takes them to be idempotent by a header, which it does not know by this
-		// name; to the shadow it is the same.
-		for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
-			if value := out.Header[name]; value != nil {
-				delete(out.Header, name)
-				out.Header[strings.ToLower(name)] = value
-			}
+	out.Body = nil // a reader over live's, if that was not known to be empty
+	// These are idempotent to the transport by a header, which it does not know
+	// by this name. To the shadow it is the same.
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if value := out.Header[name]; value != nil {
+			delete(out.Header, name)
+			out.Header[strings.ToLower(name)] = value
 		}
-		return
 	}
-	// A Body, though empty, is one that cannot be sent again; with this encoding
-	// the transport neither probes nor announces it.
-	out.Body = io.NopCloser(bytes.NewReader(nil))
-	out.TransferEncoding = []string{"identity"}
 }
 
 // drain reads the answer's body to its end, within bounds, and closes it.

@@ -60,6 +60,9 @@ func run(dir, to string) error {
 			changed++
 		}
 	}
+	if err := namePackage(filepath.Join(dir, ".traefik.yml"), to); err != nil {
+		return err
+	}
 	fmt.Printf("%s is now %s, in %d files.\n\n", from, to, changed)
 	fmt.Print(next(from, to))
 	return nil
@@ -131,6 +134,29 @@ func continues(rest string) bool {
 	return c == '-' || c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
+// packageName is what the plugin's package is called under any path.
+const packageName = "mirror"
+
+// namePackage says in the plugin's manifest how the package is called, where
+// Traefik would not find out: it takes the path's last element for the name.
+func namePackage(manifest, to string) error {
+	old, err := os.ReadFile(manifest)
+	if err != nil {
+		return err
+	}
+	var lines []string
+	for _, line := range strings.Split(string(old), "\n") {
+		if strings.HasPrefix(line, "basePkg:") {
+			continue
+		}
+		lines = append(lines, line)
+		if strings.HasPrefix(line, "import:") && strings.ReplaceAll(path.Base(to), "-", "_") != packageName {
+			lines = append(lines, "basePkg: "+packageName)
+		}
+	}
+	return os.WriteFile(manifest, []byte(strings.Join(lines, "\n")), 0o644)
+}
+
 // next is what remains to be done by hand.
 func next(from, to string) string {
 	var b strings.Builder
@@ -138,9 +164,6 @@ func next(from, to string) string {
 	step := func(format string, args ...any) { fmt.Fprintf(&b, "  - "+format+"\n", args...) }
 	step("make vendor, make test")
 	step("git diff, then git commit -am 'Rename to %s'", to)
-	if path.Base(from) != path.Base(to) {
-		step("add \"basePkg: %s\" to .traefik.yml: the package keeps its name, and Traefik takes the path's last element for it", path.Base(from))
-	}
 	if !strings.HasPrefix(to, "github.com/") {
 		step("mind that the Traefik plugin catalog reads GitHub only; elsewhere the plugin runs in local mode")
 		return b.String()

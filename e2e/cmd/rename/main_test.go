@@ -69,3 +69,28 @@ func TestRunRewritesTrackedFilesOnly(t *testing.T) {
 		t.Error("a path with spaces was accepted")
 	}
 }
+
+func TestPackageIsNamedWhereThePathDoesNot(t *testing.T) {
+	const before = "displayName: Mirror\nimport: example.com/old/mirror\nsummary: s\n"
+	tests := []struct{ to, want string }{
+		{"example.com/acme/mirror", before},
+		{"example.com/acme/traffic-mirror", "displayName: Mirror\nimport: example.com/old/mirror\nbasePkg: mirror\nsummary: s\n"},
+	}
+	manifest := filepath.Join(t.TempDir(), ".traefik.yml")
+	for _, tt := range tests {
+		// Twice: what an earlier renaming added is not added again.
+		for range 2 {
+			if _, err := os.Stat(manifest); err != nil {
+				if err := os.WriteFile(manifest, []byte(before), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := namePackage(manifest, tt.to); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := os.ReadFile(manifest); err != nil || string(got) != tt.want {
+				t.Errorf("%s: the manifest is %q (%v), want %q", tt.to, got, err, tt.want)
+			}
+		}
+	}
+}
