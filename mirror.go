@@ -144,7 +144,7 @@ func eligible(m *middleware, req *http.Request) bool {
 	if h["Upgrade"] != nil && isUpgrade(h) {
 		return false
 	}
-	if t := h["Content-Type"]; t != nil && !plainTypes[t[0]] && m.excluded.MatchString(t[0]) {
+	if t := h["Content-Type"]; len(t) > 0 && !plainTypes[t[0]] && m.excluded.MatchString(t[0]) {
 		return false
 	}
 	if req.Method == http.MethodConnect {

@@ -161,7 +161,7 @@ func send(s *shadow, out *http.Request, body []byte) {
 		}
 	}()
 	out.URL.Scheme = s.scheme
-	if encodings := out.Header["Accept-Encoding"]; encodings == nil || encodings[0] == "" {
+	if encodings := out.Header["Accept-Encoding"]; len(encodings) == 0 || encodings[0] == "" {
 		acceptGzip(out)
 	}
 	if s.dresses {
