@@ -68,10 +68,13 @@ func release(s *shadow) {
 	if s.users > 0 {
 		return
 	}
+	s.abandoned++
+	times := s.abandoned
 	time.AfterFunc(removalGrace, func() {
 		mirrorsMu.Lock()
 		defer mirrorsMu.Unlock()
-		if s.users > 0 {
+		// Nobody may use it just now because another change is being applied.
+		if s.users > 0 || s.abandoned != times {
 			return
 		}
 		if s.mirror.shadow == s {

@@ -87,6 +87,23 @@ func TestReloadKeepsWhatDidNotChange(t *testing.T) {
 	}
 }
 
+// Changes that come faster than the grace: a timer of an earlier one must not
+// end the mirror while a later one has let go of it for a moment.
+func TestMirrorOutlivesManyReloads(t *testing.T) {
+	shortGrace(t)
+	shadow := startUpstream(t)
+	first, cancel := instance(t, t.Name(), shadow.URL, nil)
+	for i := 0; i < 30; i++ {
+		cancel()
+		time.Sleep(15 * time.Millisecond) // within the grace, most of the time nobody's
+		var h *middleware
+		h, cancel = instance(t, t.Name(), shadow.URL, nil)
+		if h.shadow != first.shadow {
+			t.Fatalf("reload %d replaced a mirror whose options did not change", i)
+		}
+	}
+}
+
 func TestReloadWithOtherOptionsKeepsTheCounts(t *testing.T) {
 	old, next := startUpstream(t), startUpstream(t)
 	before, cancel := instance(t, t.Name(), old.URL, nil)

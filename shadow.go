@@ -43,9 +43,10 @@ var errSwitching = errors.New("the shadow switched protocols unasked")
 
 // A shadow sends requests to a shadow upstream as one set of options says.
 type shadow struct {
-	mirror   *mirror
-	mirrored *atomic.Int64 // the mirror's count
-	users    int           // instances of the middleware that use it; guarded by mirrorsMu
+	mirror    *mirror
+	mirrored  *atomic.Int64 // the mirror's count
+	users     int           // instances of the middleware that use it; guarded by mirrorsMu
+	abandoned int           // how often the last of them went; guarded by mirrorsMu
 
 	fingerprint   string
 	maxInFlight   int64
