@@ -44,18 +44,29 @@ func acquire(ctx context.Context, name string, o *options) *shadow {
 		m.counts.interval = summaryInterval
 		mirrors[name] = m
 	}
-	s := m.shadow
-	if s == nil || s.fingerprint != o.fingerprint {
-		if s != nil {
-			s.retire()
-			m.forgetPause()
-		}
-		s = newShadow(m, o)
-		m.shadow = s
+	dropOther(m, o)
+	if m.shadow == nil {
+		m.shadow = newShadow(m, o)
 	}
+	s := m.shadow
 	s.users++
 	context.AfterFunc(ctx, func() { release(s) })
 	return s
+}
+
+// dropOther retires the mirror's shadow if it is for other options. mirrorsMu is
+// held.
+//
+// It is a function of its own because of the interpreter: the frame of a function
+// that is called refers to the caller's, and a closure keeps its frame. The one in
+// newTransport would keep acquire's, with the old shadow still in a slot, and so
+// each shadow would keep all that were before it.
+func dropOther(m *mirror, o *options) {
+	if m.shadow != nil && m.shadow.fingerprint != o.fingerprint {
+		m.shadow.retire()
+		m.forgetPause()
+		m.shadow = nil
+	}
 }
 
 // release takes back one acquire. Once nobody has acquired the shadow for

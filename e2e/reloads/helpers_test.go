@@ -1,0 +1,265 @@
+// Package reloads tests that live traffic does not notice when the configuration
+// changes while it flows, that no copy is lost or made twice by it, and that
+// nothing is left of instances that were replaced. Everything runs in the real
+// Traefik.
+package reloads
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/trafficshadow/mirror/e2e/testbed"
+)
+
+const (
+	// patience bounds waits for what should come soon, or 10 s after the last
+	// reload, when a mirror that was removed is forgotten. It is long because only
+	// a test that fails waits for its end.
+	patience = 60 * time.Second
+
+	// workers is how many connections the load comes on.
+	workers = 6
+
+	markerHeader   = "X-Mirrored-By"
+	revisionHeader = "X-Revision"
+)
+
+// marker is what the shadow is told about the middleware called name.
+func marker(name string) string { return name + "@file" }
+
+// at is the host of the router called name.
+func at(name string) string { return name + ".example.com" }
+
+func host(name string) string { return "Host(`" + at(name) + "`)" }
+
+// eventually returns when check does not complain any more, and fails the test
+// with its last complaint when that takes too long.
+func eventually(t *testing.T, check func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %s: %v", patience, err)
+		}
+	}
+}
+
+// runTraefik is testbed.RunTraefik for configurations that are all good.
+//
+// MIRROR_DIR, where that is set, runs the tests on another copy of the plugin,
+// such as one that was broken to see them fail.
+func runTraefik(t *testing.T, dynamic testbed.Dynamic) *testbed.Traefik {
+	t.Helper()
+	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: dynamic, LogLevel: "ERROR", MirrorDir: os.Getenv("MIRROR_DIR")})
+	if err := traefik.CheckRouters(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return traefik
+}
+
+// runLive starts a live upstream that answers with the checksum of the body that
+// it got, so that a client can tell its own answer from any other.
+func runLive(t *testing.T) *testbed.Upstream {
+	t.Helper()
+	return testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live", Handler: http.HandlerFunc(book)})
+}
+
+func book(rw http.ResponseWriter, req *http.Request) {
+	sum := sha256.New()
+	io.Copy(sum, req.Body)
+	rw.WriteHeader(http.StatusCreated)
+	io.WriteString(rw, "booked "+hex.EncodeToString(sum.Sum(nil)))
+}
+
+func runShadow(t *testing.T) *testbed.Upstream {
+	t.Helper()
+	return testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
+}
+
+// A load is steady traffic on some connections to some routers in turns, with
+// bodies of which each is unique.
+type load struct {
+	traefik *testbed.Traefik
+	routers []string
+	client  *http.Client
+	stopped atomic.Bool
+	done    sync.WaitGroup
+
+	mu     sync.Mutex
+	sent   map[string]map[string]string // router, target, body
+	failed []error
+}
+
+func startLoad(t *testing.T, traefik *testbed.Traefik, routers ...string) *load {
+	t.Helper()
+	l := &load{traefik: traefik, routers: routers, sent: map[string]map[string]string{}}
+	for _, router := range routers {
+		l.sent[router] = map[string]string{}
+	}
+	transport := &http.Transport{MaxConnsPerHost: workers, MaxIdleConnsPerHost: workers, DisableCompression: true}
+	l.client = &http.Client{Transport: transport, Timeout: patience}
+	for worker := range workers {
+		l.done.Go(func() {
+			for i := 0; !l.stopped.Load(); i++ {
+				l.send(routers[i%len(routers)], fmt.Sprintf("/invoices/%d-%d", worker, i))
+				time.Sleep(5 * time.Millisecond) // steady, not as much as the machine can take
+			}
+		})
+	}
+	t.Cleanup(func() {
+		l.stopped.Store(true)
+		l.done.Wait()
+		transport.CloseIdleConnections()
+	})
+	return l
+}
+
+func (l *load) send(router, target string) {
+	body := fmt.Sprintf(`{"invoice":%q,"customer":"Meyer & Söhne","total":"119.00","note":%q}`, target, bytes.Repeat([]byte("x"), 500))
+	sum := sha256.Sum256([]byte(body))
+	l.mu.Lock()
+	l.sent[router][target] = body
+	l.mu.Unlock()
+	if err := l.exchange(router, target, body, "booked "+hex.EncodeToString(sum[:])); err != nil {
+		l.mu.Lock()
+		l.failed = append(l.failed, fmt.Errorf("%s%s: %w", router, target, err))
+		l.mu.Unlock()
+	}
+}
+
+func (l *load) exchange(router, target, body, want string) error {
+	req, err := http.NewRequest(http.MethodPost, l.traefik.URL(target), bytes.NewReader([]byte(body)))
+	if err != nil {
+		return err
+	}
+	req.Host = at(router)
+	resp, err := l.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusCreated || string(got) != want {
+		return fmt.Errorf("answered %d %.200q, want %d %q", resp.StatusCode, got, http.StatusCreated, want)
+	}
+	return nil
+}
+
+// stop ends the load and fails the test if a request failed.
+func (l *load) stop(t *testing.T) {
+	t.Helper()
+	l.stopped.Store(true)
+	l.done.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.failed); n > 0 {
+		t.Errorf("%d live requests failed, want none; the first: %v", n, l.failed[0])
+	}
+}
+
+// count returns how many requests went to the router.
+func (l *load) count(router string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.sent[router])
+}
+
+// wait returns when n more requests have gone to each router.
+func (l *load) wait(t *testing.T, n int) {
+	t.Helper()
+	for _, router := range l.routers {
+		want := l.count(router) + n
+		eventually(t, func() error {
+			if got := l.count(router); got < want {
+				return fmt.Errorf("%d requests for %s, want %d", got, router, want)
+			}
+			return nil
+		})
+	}
+}
+
+// check fails the test unless the upstream got each request to the router once,
+// with its body, or, where some may be missing, no more than once.
+func (l *load) check(t *testing.T, what, router string, requests []testbed.Request, all bool) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	got := map[string]int{}
+	for _, r := range requests {
+		if r.Host != at(router) {
+			continue
+		}
+		got[r.RequestURI]++
+		if want, sent := l.sent[router][r.RequestURI]; !sent || string(r.Body) != want {
+			t.Errorf("%s got %s%s with the body %.80q, want %.80q", what, router, r.RequestURI, r.Body, want)
+		}
+	}
+	lost, doubled := 0, 0
+	for target := range l.sent[router] {
+		switch n := got[target]; {
+		case n == 0:
+			lost++
+		case n > 1:
+			doubled++
+		}
+	}
+	if doubled > 0 || all && lost > 0 {
+		t.Errorf("%s lost %d of the %d requests for %s and got %d more than once, want each once", what, lost, len(l.sent[router]), router, doubled)
+	}
+}
+
+// Figures are what a Traefik takes of its machine.
+type figures struct {
+	descriptors, goroutines int
+	heap                    int64 // bytes in use after a collection
+}
+
+func (f figures) String() string {
+	return fmt.Sprintf("%d descriptors, %d goroutines, %.1f MB of heap", f.descriptors, f.goroutines, float64(f.heap)/(1<<20))
+}
+
+func measure(t *testing.T, traefik *testbed.Traefik) figures {
+	t.Helper()
+	// It takes two collections to empty the pools.
+	for range 2 {
+		if _, err := traefik.HeapProfile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stats, err := traefik.MemStats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	goroutines, err := traefik.Goroutines(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	descriptors, err := traefik.Descriptors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return figures{descriptors, goroutines, int64(stats.HeapAlloc)}
+}
+
+// by returns the requests that the middleware called name sent.
+func by(requests []testbed.Request, name string) []testbed.Request {
+	return slices.DeleteFunc(slices.Clone(requests), func(r testbed.Request) bool {
+		return r.Header.Get(markerHeader) != marker(name)
+	})
+}
