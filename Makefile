@@ -31,7 +31,7 @@ test: ## everything that must pass before a commit
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory yaegi_test
-	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=20000x
 	@$(MAKE) --no-print-directory e2e
 	$(step) 'all passed'
 

@@ -198,7 +198,7 @@ func (p *parser) target(s string) *url.URL {
 	switch {
 	case err != nil:
 		p.refuse("url", s, takes)
-	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || !validPort(u.Port()):
+	case u.Scheme != "http" && u.Scheme != "https" || !validHost(u):
 		p.refuse("url", s, takes)
 	case u.User != nil:
 		// Not quoted: the log is no place for the password.
@@ -209,8 +209,13 @@ func (p *parser) target(s string) *url.URL {
 	return u
 }
 
-// validPort reports whether a URL's port is absent or one that can be dialed.
-func validPort(port string) bool {
+// validHost reports whether a URL has a host, and a port that can be dialed or
+// none. The URL "http://a:1:" has the host "a:1" to net/url.
+func validHost(u *url.URL) bool {
+	host, port := u.Hostname(), u.Port()
+	if host == "" || strings.Contains(host, ":") && !strings.HasPrefix(u.Host, "[") {
+		return false
+	}
 	n, err := strconv.Atoi(port)
 	return port == "" || err == nil && n > 0 && n < 1<<16
 }

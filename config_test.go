@@ -90,6 +90,7 @@ func TestConfigRefusesMistakes(t *testing.T) {
 		{"no scheme", func(c *Config) { c.URL = "billing-next:8080" }, []string{"url: ", "http or https"}},
 		{"no host", func(c *Config) { c.URL = "http:///v2" }, []string{"url: ", "a host"}},
 		{"port out of range", func(c *Config) { c.URL = "http://billing-next:80800" }, []string{"url: "}},
+		{"two ports", func(c *Config) { c.URL = "http://billing-next:8080:" }, []string{"url: "}},
 		{"port not a number", func(c *Config) { c.URL = "http://billing-next:http" }, []string{"url: "}},
 		{"query", func(c *Config) { c.URL = "http://billing-next/?dry=1" }, []string{"url: ", "query"}},
 		{"fragment", func(c *Config) { c.URL = "http://billing-next/#top" }, []string{"url: "}},
