@@ -60,6 +60,8 @@ yaegi_test: ## unit tests, interpreted as Traefik runs the plugin
 	@bin/yaegitest .
 
 e2e: ## the plugin in a real Traefik; the first run builds it, for some minutes
+	$(step) 'the Traefik to test in'
+	@$(GO) run -C e2e ./cmd/traefik
 	$(step) 'end-to-end tests'
 	@$(GO) test -C e2e ./... -count=1 -timeout 40m
 
