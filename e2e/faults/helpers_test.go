@@ -41,19 +41,10 @@ func at(name string) string { return name + ".example.com" }
 
 func host(name string) string { return "Host(`" + at(name) + "`)" }
 
-// eventually returns when check does not complain any more, and fails the test
-// with its last complaint when that takes too long.
+// eventually is testbed.Eventually with this package's patience.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after %s: %v", patience, err)
-		}
-	}
+	testbed.Eventually(t, patience, check)
 }
 
 // runTraefik is testbed.RunTraefik for configurations that are all good, at the

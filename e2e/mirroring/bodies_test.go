@@ -19,7 +19,7 @@ import (
 // A body that is known to be too large is not even read: live has its beginning
 // while the client still holds back its end.
 func TestKnownLengthAboveTheLimitStreams(t *testing.T) {
-	body := payload(4097)
+	body := testbed.Payload(4097)
 	b, begun := runStreaming(t, testbed.Values{"maxBodySize": "4KiB"})
 	c := dial(t, b.Traefik)
 	c.say(head("POST", "/invoices", mirrorHost, "Content-Length: "+strconv.Itoa(len(body))) + body[:100])
@@ -90,7 +90,7 @@ func TestBodiesAboutTheLimit(t *testing.T) {
 			t.Run(fmt.Sprintf("%d of %s, %s", test.size, test.limit, framing), func(t *testing.T) {
 				live.Reset()
 				shadow.Reset()
-				body := payload(test.size)
+				body := testbed.Payload(test.size)
 				expect(t, b.Traefik, http.StatusOK, frame("POST", "/invoices", "limit-"+test.limit+".example.com", body))
 				if r := recorded(t, live, 1)[0]; r.BodySize != int64(test.size) || !strings.HasPrefix(body, string(r.Body)) || r.BodyErr != nil {
 					t.Errorf("live got %d bytes (%v), want the %d that were sent", r.BodySize, r.BodyErr, test.size)
@@ -184,7 +184,7 @@ func TestBoundsBeforeTheMirror(t *testing.T) {
 			Router("buffered", host("buffered.example.com"), "billing", "buffering", middleware),
 	})}
 	for _, host := range []string{"limited.example.com", "buffered.example.com"} {
-		body := payload(1001)
+		body := testbed.Payload(1001)
 		expect(t, b.Traefik, http.StatusRequestEntityTooLarge, sized("POST", "/large", host, body))
 		expect(t, b.Traefik, http.StatusRequestEntityTooLarge, chunked("POST", "/large", host, body, 100))
 		if got := b.copies(t); len(got) > 0 {
@@ -223,7 +223,7 @@ func TestClientThatLeavesBeforeTheAnswer(t *testing.T) {
 		shadow:  testbed.UpstreamOptions{Handler: shadow, Streaming: true},
 	})
 	c := dial(t, b.Traefik)
-	c.say(sized("POST", "/invoices", mirrorHost, payload(size)))
+	c.say(sized("POST", "/invoices", mirrorHost, testbed.Payload(size)))
 	await(t, "live has not got the request", entered)
 	eventually(t, func() error {
 		if b.shadow.Count() != 1 {
@@ -234,7 +234,7 @@ func TestClientThatLeavesBeforeTheAnswer(t *testing.T) {
 	c.Close()
 	await(t, "live does not notice that the client has left", left)
 	close(read)
-	if r := recorded(t, b.shadow, 1)[0]; r.BodySize != size || r.BodyErr != nil || r.BodySHA256 != sha256.Sum256([]byte(payload(size))) {
+	if r := recorded(t, b.shadow, 1)[0]; r.BodySize != size || r.BodyErr != nil || r.BodySHA256 != sha256.Sum256([]byte(testbed.Payload(size))) {
 		t.Errorf("the shadow got %d bytes (%v), want all %d", r.BodySize, r.BodyErr, size)
 	}
 }
@@ -273,7 +273,7 @@ func TestHTTP2(t *testing.T) {
 		{"a length", strings.NewReader(invoice), invoice, nil},
 		{"no length", only(invoice), invoice, nil},
 		{"no length, empty", only(""), "", nil},
-		{"300 KiB, no length", only(payload(300 << 10)), payload(300 << 10), nil},
+		{"300 KiB, no length", only(testbed.Payload(300 << 10)), testbed.Payload(300 << 10), nil},
 		{"trailers", only(invoice), invoice, http.Header{"X-Checksum": {"9f86d081"}}},
 	}
 	for i, test := range tests {
@@ -305,7 +305,7 @@ func TestHTTP2(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range n {
 			wg.Go(func() {
-				body := fmt.Sprintf("invoice %d;%s", i, payload(i*500))
+				body := fmt.Sprintf("invoice %d;%s", i, testbed.Payload(i*500))
 				if i%2 == 0 {
 					errs[i] = post(i, strings.NewReader(body), nil)
 				} else {
@@ -323,7 +323,7 @@ func TestHTTP2(t *testing.T) {
 			requests := recorded(t, u, n)
 			for i := range n {
 				j := slices.IndexFunc(requests, uri(fmt.Sprintf("/invoices/%d", i)))
-				if want := fmt.Sprintf("invoice %d;%s", i, payload(i*500)); j < 0 || string(requests[j].Body) != want {
+				if want := fmt.Sprintf("invoice %d;%s", i, testbed.Payload(i*500)); j < 0 || string(requests[j].Body) != want {
 					t.Errorf("%s did not get request %d with its body", who, i)
 				}
 			}

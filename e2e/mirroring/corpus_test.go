@@ -60,8 +60,8 @@ func corpus() []corpusCase {
 		{name: "POST without body or length", request: head("POST", "/invoices/2024-00117/send", h)},
 		{name: "one byte", request: sized("POST", "/invoices", h, "1")},
 		{name: "all byte values", request: sized("POST", "/invoices", h, string(allBytes), "Content-Type: application/octet-stream")},
-		{name: "64 KiB", request: sized("POST", "/invoices", h, payload(64<<10), "Content-Type: text/csv")},
-		{name: "900 KiB", request: sized("POST", "/invoices", h, payload(900<<10), "Content-Type: text/csv")},
+		{name: "64 KiB", request: sized("POST", "/invoices", h, testbed.Payload(64<<10), "Content-Type: text/csv")},
+		{name: "900 KiB", request: sized("POST", "/invoices", h, testbed.Payload(900<<10), "Content-Type: text/csv")},
 		{name: "a compressed body", request: sized("POST", "/invoices", h, zipped.String(), json, "Content-Encoding: gzip")},
 		{name: "a form", request: sized("POST", "/invoices", h, "customer=Meyer+%26+S%C3%B6hne&total=119.00", "Content-Type: application/x-www-form-urlencoded")},
 
@@ -70,8 +70,8 @@ func corpus() []corpusCase {
 		{name: "chunked, all byte values", request: chunked("POST", "/invoices", h, string(allBytes), 100)},
 		{name: "chunked, empty", request: chunked("POST", "/invoices", h, "", 1)},
 		{name: "GET chunked, empty", request: chunked("GET", "/invoices", h, "", 1)},
-		{name: "many tiny chunks", request: chunked("POST", "/invoices", h, payload(3000), 1)},
-		{name: "chunked, 900 KiB", request: chunked("PUT", "/invoices", h, payload(900<<10), 7001)},
+		{name: "many tiny chunks", request: chunked("POST", "/invoices", h, testbed.Payload(3000), 1)},
+		{name: "chunked, 900 KiB", request: chunked("PUT", "/invoices", h, testbed.Payload(900<<10), 7001)},
 		{name: "chunk extensions", request: head("POST", "/invoices", h, "Transfer-Encoding: chunked") +
 			fmt.Sprintf("%x;signature=ab12;last\r\n%s\r\n0;end\r\n\r\n", len(invoice), invoice)},
 		{name: "announced trailers", request: head("POST", "/invoices", h, "Transfer-Encoding: chunked", "Trailer: X-Checksum, X-Signature") +
@@ -93,7 +93,7 @@ func corpus() []corpusCase {
 		{name: "lower-case headers", request: head("GET", "/invoices", h, "x-ledger: north", "accept: text/csv", "x-REQUEST-id: 7f3a")},
 		{name: "header values beyond ASCII", request: head("GET", "/invoices", h, "X-Customer: Meyer & S\xc3\xb6hne", "X-Latin: S\xf6hne")},
 		{name: "white space around values", request: head("GET", "/invoices", h, "X-Ledger: \t north \t", "X-Total:119.00")},
-		{name: "a long header", request: head("GET", "/invoices", h, "X-Ledger: "+payload(20 << 10)[:8])},
+		{name: "a long header", request: head("GET", "/invoices", h, "X-Ledger: "+testbed.Payload(20 << 10)[:8])},
 		{name: "cookie twice", request: head("GET", "/invoices", h, "Cookie: session=9f86d081", "Cookie: ledger=north; tenant=")},
 		{name: "authorization and cookies", request: sized("POST", "/invoices", h, invoice, "Authorization: Bearer eyJhbGciOi.J9", "Cookie: session=9f86d081; theme=dark", json)},
 		{name: "no User-Agent", request: head("GET", "/invoices", h, "Accept: */*")},
@@ -155,7 +155,7 @@ func corpus() []corpusCase {
 		// Expectations.
 		{name: "Expect", request: sized("POST", "/invoices", h, invoice, "Expect: 100-continue")},
 		{name: "Expect, chunked", request: chunked("POST", "/invoices", h, invoice, 30, "Expect: 100-continue")},
-		{name: "Expect, 900 KiB", request: sized("POST", "/invoices", h, payload(900<<10), "Expect: 100-continue")},
+		{name: "Expect, 900 KiB", request: sized("POST", "/invoices", h, testbed.Payload(900<<10), "Expect: 100-continue")},
 		{name: "Expect without a body", request: head("GET", "/invoices", h, "Expect: 100-continue")},
 	}
 }

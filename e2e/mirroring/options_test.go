@@ -275,7 +275,7 @@ func TestMirrorBodyFalse(t *testing.T) {
 		"chunked":        {"Transfer-Encoding: chunked", func(s string) string { return chunks(s, 1<<20) }, "0\r\nX-Checksum: ab12\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			body := payload(3_000_000)
+			body := testbed.Payload(3_000_000)
 			b, begun := runStreaming(t, testbed.Values{"mirrorBody": "false"})
 			c := dial(t, b.Traefik)
 			c.say(head("POST", "/invoices?page=2", mirrorHost, framing.line, "Expect: 100-continue", "Trailer: X-Checksum", "Authorization: Bearer 7f3a") + framing.frame(body[:100]))
@@ -319,8 +319,8 @@ func TestMaxInFlight(t *testing.T) {
 	for range 3 {
 		release := b.fill(t, n)
 		b.live.Reset()
-		expect(t, b.Traefik, http.StatusOK, sized("POST", "/dropped", mirrorHost, payload(300<<10)))
-		if r := recorded(t, b.live, 1)[0]; string(r.Body) != payload(300<<10) {
+		expect(t, b.Traefik, http.StatusOK, sized("POST", "/dropped", mirrorHost, testbed.Payload(300<<10)))
+		if r := recorded(t, b.live, 1)[0]; string(r.Body) != testbed.Payload(300<<10) {
 			t.Errorf("live got %d bytes, want %d", r.BodySize, 300<<10)
 		}
 		release()
@@ -437,7 +437,7 @@ func headers(pairs ...string) testbed.Values {
 // What the shadow answers leads nowhere, and does not cost it its connection.
 func TestAnswersOfTheShadow(t *testing.T) {
 	elsewhere := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "elsewhere"})
-	large := []byte(payload(10 << 20))
+	large := []byte(testbed.Payload(10 << 20))
 	shadow := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		switch req.URL.Path {
 		case "/redirect":

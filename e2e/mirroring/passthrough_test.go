@@ -39,7 +39,7 @@ func TestWebSocketIsNotMirrored(t *testing.T) {
 			if want := fmt.Sprintf("entry %d?", i); err != nil || kind != websocket.MessageText || string(got) != want {
 				t.Fatalf("%s: message %q (%v), want %q", host, got, err, want)
 			}
-			entry := []byte(payload(1 << (4 * i)))
+			entry := []byte(testbed.Payload(1 << (4 * i)))
 			if err := conn.Write(ctx, websocket.MessageBinary, entry); err != nil {
 				t.Fatalf("%s: %v", host, err)
 			}
@@ -281,7 +281,7 @@ func TestEventsArriveOneByOne(t *testing.T) {
 
 // Answers of every kind reach the client as they would without the middleware.
 func TestAnswersAreUntouched(t *testing.T) {
-	big := []byte(payload(20 << 20))
+	big := []byte(testbed.Payload(20 << 20))
 	modified := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	answers := http.NewServeMux()
 	answers.HandleFunc("/hints", func(rw http.ResponseWriter, req *http.Request) {

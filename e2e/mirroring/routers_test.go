@@ -20,7 +20,7 @@ const (
 
 // routerBody is the body of a router's i-th request, of a size of its own.
 func routerBody(router string, i int) string {
-	return fmt.Sprintf("%s/%d;%s", router, i, payload(i*37%5000))
+	return fmt.Sprintf("%s/%d;%s", router, i, testbed.Payload(i*37%5000))
 }
 
 // load sends perRouter requests to each router from concurrent clients, all

@@ -339,7 +339,7 @@ func begins(prefix string) func(call) bool {
 func numbered(n, size int) []string {
 	var list []string
 	for i := range n {
-		list = append(list, fmt.Sprintf("%04d %s", i, payload(size)))
+		list = append(list, fmt.Sprintf("%04d %s", i, testbed.Payload(size)))
 	}
 	return list
 }
@@ -366,7 +366,7 @@ func TestGRPCCallsAreMirrored(t *testing.T) {
 	}{
 		{"unary", book, []string{invoice}, unary(invoice), codes.OK, 1},
 		{"unary, empty", book, []string{""}, unary(""), codes.OK, 1},
-		{"unary, large", book, []string{payload(50_000)}, unary(payload(50_000)), codes.OK, 1},
+		{"unary, large", book, []string{testbed.Payload(50_000)}, unary(testbed.Payload(50_000)), codes.OK, 1},
 		{"unary, refused", book, []string{"unknown customer"}, unary("unknown customer"), codes.NotFound, 0},
 		{"client-streaming", uploads, few, stream(&uploadStream, uploads, few, false), codes.OK, 1},
 		{"client-streaming, many", uploads, many, stream(&uploadStream, uploads, many, false), codes.OK, 1},
@@ -427,7 +427,7 @@ func TestGRPCCallsThatAreNotMirrored(t *testing.T) {
 		}, codes.OK},
 		{"above the limit, unary", func(t *testing.T, host string) outcome {
 			ctx, _ := grpcContext(t)
-			return b.unary(ctx, host, payload(grpcLimit+1))
+			return b.unary(ctx, host, testbed.Payload(grpcLimit+1))
 		}, codes.OK},
 		{"cancelled by the client", func(t *testing.T, host string) (o outcome) {
 			ctx, cancel := grpcContext(t)

@@ -39,29 +39,10 @@ const (
 
 const invoice = `{"invoice":"2024-00117","customer":"Meyer & Söhne","total":"119.00"}`
 
-// payload returns n bytes that do not repeat within any short distance, so that
-// a lost, doubled or exchanged piece shows.
-func payload(n int) string {
-	var b strings.Builder
-	for i := 0; b.Len() < n; i++ {
-		fmt.Fprintf(&b, "%08d;Meyer & Soehne;119.00\n", i)
-	}
-	return b.String()[:n]
-}
-
-// eventually returns when check does not complain any more, and fails the test
-// with its last complaint when that takes too long.
+// eventually is testbed.Eventually with this package's patience.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after %s: %v", patience, err)
-		}
-	}
+	testbed.Eventually(t, patience, check)
 }
 
 // await returns what comes from the channel, or fails the test.

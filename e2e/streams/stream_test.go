@@ -99,7 +99,7 @@ func TestBufferedBodyReachesLiveWhenItIsComplete(t *testing.T) {
 	for i, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			last.Store(false)
-			body := payload(3 * pieceSize)
+			body := testbed.Payload(3 * pieceSize)
 			target := fmt.Sprintf("/invoices/%d", i)
 			u := transport.open(t, b, bufferHost, target, len(body))
 			u.send(body[:pieceSize])
@@ -299,7 +299,7 @@ func TestAbortedUploadsAreNotMirrored(t *testing.T) {
 		}
 		io.Copy(io.Discard, req.Body)
 	}, testbed.Options{TLS: true})
-	body := payload(300_000)
+	body := testbed.Payload(300_000)
 	for _, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			points := []int{1, len(body) - 1}
@@ -322,7 +322,7 @@ func TestAbortedUploadsAreNotMirrored(t *testing.T) {
 					}
 				}
 				u.abort()
-				next := payload(1000 + point%1000)
+				next := testbed.Payload(1000 + point%1000)
 				for done := false; !done; {
 					after := fmt.Sprintf("/invoices/%d", probes.Add(1))
 					u := transport.open(t, b, streamHost, after, len(next))
@@ -361,7 +361,7 @@ func TestLiveThatAnswersBeforeTheBody(t *testing.T) {
 	b := &bench{shadow: testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})}
 	b.Traefik = runTraefik(t, testbed.Options{TLS: true, Dynamic: routers(live.URL(), b.shadow.URL(), testbed.Values{"maxInFlight": 1, "maxBodySize": -1})})
 	const announced = 1 << 30
-	piece := payload(pieceSize)
+	piece := testbed.Payload(pieceSize)
 	for _, host := range []string{plainHost, streamHost} {
 		for _, known := range []bool{false, true} {
 			u := openRaw(known, false)(t, b, host, "/refused", announced).(*rawUpload)
@@ -528,7 +528,7 @@ func TestFastProxy(t *testing.T) {
 		for _, transport := range transports {
 			for _, size := range []int{0, 1, 1000, 65_536, limit - 1, limit, limit + 1, 3 * limit} {
 				target := fmt.Sprintf("/invoices/%d?%d-bytes", len(sent), size)
-				sent[target] = payload(size)
+				sent[target] = testbed.Payload(size)
 				u := transport.open(t, b, h, target, size)
 				u.send(pieces(sent[target], 0)...)
 				if status := u.finish(); status != http.StatusOK {
@@ -556,7 +556,7 @@ func TestFastProxyAndAbortedUploads(t *testing.T) {
 		TLS:    true,
 		Static: testbed.Values{"experimental": testbed.Values{"fastProxy": testbed.Values{}}},
 	})
-	body := payload(300_000)
+	body := testbed.Payload(300_000)
 	for _, transport := range transports {
 		u := transport.open(t, b, streamHost, "/aborted", len(body))
 		u.send(pieces(body[:len(body)-1], 0)...)
