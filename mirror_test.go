@@ -434,6 +434,9 @@ func TestWithoutMirrorBodyLiveStreams(t *testing.T) {
 		c.MirrorBody = "false"
 		c.MaxBodySize = "0"
 	})
+	if out := outgoing(mirrorCalled(t, t.Name()).shadow, req); out.Body != nil || req.Body != original {
+		t.Errorf("making the shadow's request, the proxy got live's body, which it may close")
+	}
 	if rec := serve(h, req); rec.Body.String() != invoice {
 		t.Errorf("client got %q, want the invoice", rec.Body)
 	}

@@ -137,12 +137,17 @@ func (s *shadow) retire() {
 // which is the live request's.
 func outgoing(s *shadow, req *http.Request) *http.Request {
 	var out *http.Request
+	// Kept from the proxy, which closes what it gets: in older releases of Go, which
+	// older Traefiks are built with, live's own body.
+	body := req.Body
+	req.Body = nil
 	proxy := &httputil.ReverseProxy{
 		Director:     s.director,
 		Transport:    nowhere,
 		ErrorHandler: func(_ http.ResponseWriter, made *http.Request, _ error) { out = made },
 	}
 	proxy.ServeHTTP(nil, req)
+	req.Body = body
 	return out
 }
 
@@ -220,8 +225,7 @@ func dress(s *shadow, out *http.Request) {
 		out.Host = ""
 	}
 	if !s.mirrorBody {
-		// Live's. One by one: a nil among several values panics when interpreted.
-		out.Body = nil
+		// One by one: a nil among several values panics when interpreted.
 		out.ContentLength = 0
 		out.TransferEncoding = nil
 		out.Trailer = nil
@@ -273,7 +277,6 @@ func sendOnceWithLength(out *http.Request) {
 		out.ContentLength = -1
 		return
 	}
-	out.Body = nil // a reader over live's, if that was not known to be empty
 	// These are idempotent to the transport by a header, which it does not know
 	// by this name. To the shadow it is the same.
 	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
