@@ -22,6 +22,25 @@ func streamTo(t *testing.T, url string, next http.Handler, limit int) http.Handl
 	})
 }
 
+// A retry or buffering middleware hands on a wrapped body where there is none,
+// which nobody reads.
+func TestStreamMirrorsRequestsWhoseMissingBodyIsWrapped(t *testing.T) {
+	shadow := startUpstream(t)
+	h := streamTo(t, shadow.URL, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusAccepted) }), 1000)
+	for i := 1; i <= 3; i++ {
+		req := httptest.NewRequest(http.MethodGet, "/invoices", nil)
+		req.Body = io.NopCloser(http.NoBody)
+		if rec := serve(h, req); rec.Code != http.StatusAccepted {
+			t.Fatalf("the client got %d, want live's 202", rec.Code)
+		}
+		shadow.wait(t, i)
+		m := settled(t, t.Name())
+		if n := m.counts.incomplete.Load(); n != 0 {
+			t.Fatalf("%d counted as not read to their end, want none", n)
+		}
+	}
+}
+
 // A client that waits for live to have the first line before it sends the next.
 func TestStreamReachesLiveBeforeTheClientGoesOn(t *testing.T) {
 	shadow := startUpstream(t)
