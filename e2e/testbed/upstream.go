@@ -29,6 +29,9 @@ type UpstreamOptions struct {
 	// Name tells the upstream from others in the default answer.
 	Name string
 
+	// Addr is where it listens; "" means a free port of 127.0.0.1.
+	Addr string
+
 	// Handler answers; nil means 200 and {"upstream":"NAME"}. It gets the
 	// whole body from memory, unless Streaming is set.
 	Handler http.Handler
@@ -104,9 +107,12 @@ type Upstream struct {
 	served   chan struct{} // closed when server's accept loop is over
 }
 
-// NewUpstream starts an upstream on a free port of 127.0.0.1.
+// NewUpstream starts an upstream.
 func NewUpstream(opts UpstreamOptions) (*Upstream, error) {
-	u := &Upstream{opts: opts, addr: "127.0.0.1:0", handler: opts.Handler, changed: make(chan struct{})}
+	u := &Upstream{opts: opts, addr: opts.Addr, handler: opts.Handler, changed: make(chan struct{})}
+	if u.addr == "" {
+		u.addr = "127.0.0.1:0"
+	}
 	if u.handler == nil {
 		u.handler = answerName(opts.Name)
 	}
