@@ -1,0 +1,3 @@
+module github.com/trafficshadow/mirror/examples/docker/billing
+
+go 1.22.0
