@@ -66,8 +66,8 @@ func percentile(latencies []time.Duration, p float64) float64 {
 }
 
 // total counts over all rounds of a competitor.
-func (c *contender) total() (t round) {
-	for _, r := range c.rounds {
+func (cont *contender) total() (t round) {
+	for _, r := range cont.rounds {
 		t.sent += r.sent
 		t.failed += r.failed
 		t.mirrored += r.mirrored
