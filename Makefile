@@ -6,6 +6,9 @@ GO ?= go
 # How long each fuzz target runs.
 FUZZTIME ?= 20s
 
+# What compat runs in each older Traefik.
+COMPAT_SUITES ?= ./mirroring ./streams ./faults
+
 # The race detector needs a C compiler; go says whether it has found one.
 RACE ?= $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null 2>&1 && echo -race)
 
@@ -13,10 +16,10 @@ step = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo run test lint unit yaegi_test e2e fuzz bench vendor rename clean tools
+.PHONY: help demo run test lint unit yaegi_test e2e compat test-docker fuzz bench vendor rename clean tools
 
 help: ## list the targets
-	@awk -F ': ## ' '/^[a-z0-9_]+: ## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ': ## ' '/^[a-z0-9_-]+: ## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Built and not run with go run, which makes of Ctrl-C an error.
 demo: ## show a real Traefik mirror traffic, then stop
@@ -36,18 +39,26 @@ test: ## everything that must pass before a commit
 	$(step) 'all passed'
 
 lint: tools
-lint: ## gofmt, go vet, staticcheck, and what Yaegi cannot run
+lint: ## gofmt, go vet, staticcheck, what Yaegi cannot run, the workflow
 	$(step) 'gofmt'
 	@files=$$(find . -name '*.go' -not -path './vendor/*' -exec gofmt -l {} +) || exit 1; \
 	if [ -n "$$files" ]; then printf 'not formatted:\n%s\n' "$$files"; exit 1; fi
 	$(step) 'go vet'
 	@$(GO) vet ./...
 	@$(GO) vet -C e2e ./...
+	@$(GO) vet -C e2e/docker ./...
+	@$(GO) vet -C examples/docker/billing ./...
+	@$(GO) vet -C e2e/kubernetes ./...
 	$(step) 'staticcheck'
 	@bin/staticcheck ./...
 	@cd e2e && ../bin/staticcheck ./...
+	@cd e2e/docker && ../../bin/staticcheck ./...
+	@cd examples/docker/billing && ../../../bin/staticcheck ./...
+	@cd e2e/kubernetes && ../../bin/staticcheck ./...
 	$(step) 'yaegivet'
 	@bin/yaegivet ./...
+	$(step) 'actionlint'
+	@bin/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
 
 unit: ## unit tests, compiled
 	$(step) 'unit tests, compiled$(if $(RACE), with the race detector)'
@@ -64,6 +75,26 @@ e2e: ## the plugin in a real Traefik; the first run builds it, for some minutes
 	@$(GO) run -C e2e ./cmd/traefik
 	$(step) 'end-to-end tests'
 	@$(GO) test -C e2e ./... -count=1 -timeout 40m
+	@$(GO) test -C e2e/kubernetes ./... -count=1 -timeout 10m
+
+# TRAEFIK_BIN would be the same for all of them.
+compat: ## end-to-end tests in older Traefiks; the first run builds each, for some minutes
+	@unset TRAEFIK_BIN; \
+	for mod in e2e/traefik?*/go.mod; do \
+		export TRAEFIK_PIN=$$(basename "$$(dirname "$$mod")"); \
+		printf '\n== end-to-end tests in the Traefik of e2e/%s\n' "$$TRAEFIK_PIN"; \
+		$(GO) run -C e2e ./cmd/traefik || exit 1; \
+		$(GO) test -C e2e $(COMPAT_SUITES) -count=1 -timeout 20m || exit 1; \
+	done
+
+# Built and not run with go test, which does not hand a signal on to the tests:
+# they remove what they have made in the engine when they get one.
+test-docker: ## the Docker example, in the Docker engine of this machine; pulls nothing
+	$(step) 'the Traefik to test in'
+	@$(GO) run -C e2e ./cmd/traefik
+	$(step) 'the Docker example'
+	@mkdir -p bin && $(GO) test -C e2e/docker -c -o '$(CURDIR)/bin/docker.test' .
+	@exec bin/docker.test -test.v -test.timeout 30m
 
 fuzz: ## run each fuzz target for FUZZTIME (20s)
 	@targets=$$($(GO) test -list '^Fuzz' . | grep '^Fuzz') || { echo 'no fuzz targets'; exit 1; }; \
@@ -90,5 +121,5 @@ clean: ## remove what make has built
 # Built and not run with go run, so that they run here, in the plugin's folder.
 tools:
 	@mkdir -p bin
-	@$(GO) build -C e2e/tools -buildvcs=false -o '$(CURDIR)/bin/staticcheck' honnef.co/go/tools/cmd/staticcheck
+	@$(GO) build -C e2e/tools -buildvcs=false -o '$(CURDIR)/bin/' honnef.co/go/tools/cmd/staticcheck github.com/rhysd/actionlint/cmd/actionlint
 	@$(GO) build -C e2e -buildvcs=false -o '$(CURDIR)/bin/' ./cmd/yaegivet ./cmd/yaegitest

@@ -23,6 +23,10 @@ type corpusCase struct {
 	// sanitized says that the request has a route only where Traefik cleans its
 	// path.
 	sanitized bool
+
+	// bareQuery says that the target ends in a question mark, which the proxy of
+	// Traefik v2 takes from live's request. The shadow has it as the client sent it.
+	bareQuery bool
 }
 
 func corpus() []corpusCase {
@@ -139,7 +143,7 @@ func corpus() []corpusCase {
 		{name: "a bad escape in the query", request: head("GET", "/invoices?discount=10%zz&b=%", h)},
 		{name: "a semicolon in the query", request: head("GET", "/invoices?from=1;to=2&page=3", h)},
 		{name: "a semicolon in the path", request: head("GET", "/invoices;ledger=north/2024", h)},
-		{name: "a bare question mark", request: head("GET", "/invoices?", h)},
+		{name: "a bare question mark", bareQuery: true, request: head("GET", "/invoices?", h)},
 		{name: "odd queries", request: head("GET", "/invoices?&&a=&=b&a=2?b/c&+x=%20", h)},
 		{name: "double slashes", request: head("GET", "//invoices//2024//", h)},
 		{name: "dot segments", request: head("GET", "/invoices/./2023/../2024/..", h)},
@@ -163,16 +167,20 @@ func corpus() []corpusCase {
 // Every request of the corpus goes through two Traefiks, alike but for the
 // middleware, to the same live upstream.
 func TestCorpus(t *testing.T) {
+	release := testbed.MustUsedRelease(t)
+	// Releases before these do not clean paths and do not know the option.
+	sanitizes := release.Has("v2.11.24", "v3.3.6")
+	trusting := testbed.Values{"forwardedHeaders": testbed.Values{"insecure": true}}
+	if sanitizes {
+		trusting["http"] = testbed.Values{"sanitizePath": false}
+	}
 	entryPoints := []struct {
 		name      string
 		options   testbed.Values
 		sanitizes bool
 	}{
-		{"default entry point", testbed.Values{}, true},
-		{"trusting entry point", testbed.Values{
-			"forwardedHeaders": testbed.Values{"insecure": true},
-			"http":             testbed.Values{"sanitizePath": false},
-		}, false},
+		{"default entry point", testbed.Values{}, sanitizes},
+		{"trusting entry point", trusting, false},
 	}
 	for _, point := range entryPoints {
 		t.Run(point.name, func(t *testing.T) {
@@ -202,6 +210,9 @@ func TestCorpus(t *testing.T) {
 
 					compareAnswers(t, c, gotAnswers, wantAnswers)
 					compareLive(t, got, want)
+					if c.bareQuery && !release.Has("v3.0.0") {
+						got.RequestURI += "?"
+					}
 					compareCopy(t, copied, got)
 				})
 			}

@@ -84,8 +84,12 @@ func TestURLBasePath(t *testing.T) {
 		if got := m.one(t, test.name).RequestURI; got != test.want {
 			t.Errorf("%s: the shadow got %q, want %q", test.name, got, test.want)
 		}
-		if got := m.live.Requests()[i].RequestURI; got != test.target {
-			t.Errorf("%s: live got %q, want %q", test.name, got, test.target)
+		want := test.target
+		if !m.Release().Has("v3.0.0") {
+			want = strings.TrimSuffix(want, "?") // the proxy of Traefik v2 drops it
+		}
+		if got := m.live.Requests()[i].RequestURI; got != want {
+			t.Errorf("%s: live got %q, want %q", test.name, got, want)
 		}
 	}
 }

@@ -157,7 +157,8 @@ func TestRefusals(t *testing.T) {
 
 // logLine returns the line of Traefik's log that refuses the middleware.
 func logLine(traefik *testbed.Traefik, name string) string {
-	re := regexp.MustCompile(`(?m)^.* ERR .*middleware ` + regexp.QuoteMeta(name) + `: .*$`)
+	// Traefik v2 writes the level as level=error.
+	re := regexp.MustCompile(`(?m)^.* (?:ERR|level=error) .*middleware ` + regexp.QuoteMeta(name) + `: .*$`)
 	return re.FindString(traefik.Log())
 }
 

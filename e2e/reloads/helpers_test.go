@@ -48,6 +48,18 @@ func eventually(t *testing.T, check func() error) {
 	testbed.Eventually(t, patience, check)
 }
 
+// eventuallyLetGo is eventually for the connections of a mirror that is gone.
+// Traefik v2 tells no plugin that its instance is, so with it they stay for as
+// long as any idle connection does, which is 90 s.
+func eventuallyLetGo(t *testing.T, traefik *testbed.Traefik, check func() error) {
+	t.Helper()
+	limit := patience
+	if !traefik.Release().Has("v3.0.0") {
+		limit += 90 * time.Second
+	}
+	testbed.Eventually(t, limit, check)
+}
+
 // runTraefik is testbed.RunTraefik for configurations that are all good.
 //
 // MIRROR_DIR, where that is set, runs the tests on another copy of the plugin,

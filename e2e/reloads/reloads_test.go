@@ -208,7 +208,7 @@ func (town *town) check(t *testing.T, traefik *testbed.Traefik, load *load, n in
 	// n is such that the last configuration is without the visitor. The others'
 	// idle connections are those of the present instances.
 	const most = 4 * workers // the copies that the last instance had under way at once
-	eventually(t, func() error {
+	eventuallyLetGo(t, traefik, func() error {
 		_, changingOpen := town.shadows[changing].Connections()
 		_, visitingOpen := town.shadows[visiting].Connections()
 		if visitingOpen > 0 || changingOpen > most {
@@ -407,7 +407,7 @@ func TestRequestsOutliveTheirInstance(t *testing.T) {
 					return // it keeps its connections
 				}
 				// 10 s after its removal at the latest.
-				eventually(t, func() error {
+				eventuallyLetGo(t, traefik, func() error {
 					if _, open := shadow.Connections(); open > 0 {
 						return fmt.Errorf("%d connections to the shadow of the instance that is gone, want none", open)
 					}

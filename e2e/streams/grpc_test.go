@@ -315,15 +315,20 @@ func (b *grpcBench) mirrored(t *testing.T, want ...call) {
 }
 
 // copies returns what the shadow has got by the time at which it has a unary
-// call that is made now, without that one.
+// call that is made now, without that one. The call is made again while it is not
+// there: once in a great while live has answered before Traefik has seen that the
+// call's message was its last, and then the call is not mirrored.
 func (b *grpcBench) copies(t *testing.T) []call {
 	t.Helper()
 	ctx, _ := grpcContext(t)
-	probe := fmt.Sprintf("probe %d", probes.Add(1))
-	if o := b.unary(ctx, streamHost, probe); o.code != codes.OK {
-		t.Fatalf("the probe ended with %s %s", o.code, o.message)
-	}
+	probe, next := "", time.Time{}
 	eventually(t, func() error {
+		if time.Now().After(next) {
+			probe, next = fmt.Sprintf("probe %d", probes.Add(1)), time.Now().Add(2*time.Second)
+			if o := b.unary(ctx, streamHost, probe); o.code != codes.OK {
+				t.Fatalf("the probe ended with %s %s", o.code, o.message)
+			}
+		}
 		if got := b.shadow.calls(); !slices.ContainsFunc(got, begins(probe)) {
 			return fmt.Errorf("the shadow did not get the probe, but %v", got)
 		}
@@ -456,6 +461,12 @@ func TestGRPCCallsThatAreNotMirrored(t *testing.T) {
 				err = stream.RecvMsg(new(wrapperspb.StringValue))
 			}
 			o.code = status.Code(err) // its message may be the client's or the server's
+			// Where live gives up before the client does, the proxy of v2.11.14
+			// and v3.0.0 answers 500, with the middleware or without. That of
+			// v3.6.12 was not seen to.
+			if o.code == codes.Unknown && strings.Contains(status.Convert(err).Message(), "500") && !b.Release().Has("v3.6.12") {
+				o.code = codes.DeadlineExceeded
+			}
 			return o
 		}, codes.DeadlineExceeded},
 		{"ended by live first", func(t *testing.T, host string) (o outcome) {

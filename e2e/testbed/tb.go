@@ -25,6 +25,17 @@ func RunTraefik(tb testing.TB, opts Options) *Traefik {
 	return t
 }
 
+// MustUsedRelease is [UsedRelease] for tests that have to know before they start
+// a Traefik.
+func MustUsedRelease(tb testing.TB) Release {
+	tb.Helper()
+	release, err := UsedRelease(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return release
+}
+
 // RunUpstream starts an upstream for the length of a test.
 func RunUpstream(tb testing.TB, opts UpstreamOptions) *Upstream {
 	tb.Helper()

@@ -111,6 +111,7 @@ type Options struct {
 // goroutines.
 type Traefik struct {
 	dir     string
+	release Release
 	addrs   map[string]string
 	process *process
 	ca      *CA
@@ -162,6 +163,9 @@ func start(ctx context.Context, bin string, opts Options) (_ *Traefik, err error
 			t.Stop()
 		}
 	}()
+	if t.release, err = readRelease(ctx, bin); err != nil {
+		return nil, err
+	}
 	nonce := make([]byte, 6)
 	rand.Read(nonce)
 	t.nonce = hex.EncodeToString(nonce)
@@ -177,8 +181,18 @@ func start(ctx context.Context, bin string, opts Options) (_ *Traefik, err error
 	if err := t.waitApplied(ctx); err != nil {
 		return nil, fmt.Errorf("testbed: Traefik did not start: %w\n%s", err, t.LogTail(40))
 	}
+	for _, line := range strings.Split(t.Log(), "\n") {
+		if strings.Contains(line, pluginsDisabled) {
+			return nil, fmt.Errorf("testbed: Traefik started without plugins: %s", line)
+		}
+	}
 	return t, nil
 }
+
+// pluginsDisabled is what Traefik logs when one plugin cannot be loaded, and
+// then starts with none. Its option abortOnPluginFailure, which has it end
+// instead, came with v3.3.
+const pluginsDisabled = "Plugins are disabled because an error has occurred"
 
 func (o Options) entryPoints() []string {
 	if o.TLS {
@@ -308,9 +322,13 @@ func (t *Traefik) writeStatic(opts Options, localPlugins map[string]any) error {
 		}
 		entryPoints[name] = point
 	}
+	log := map[string]any{"level": level}
+	if t.release.Has("v3.0.0") { // v2 has colours on a terminal only
+		log["noColor"] = true
+	}
 	static := map[string]any{
 		"global":      map[string]any{"checkNewVersion": false, "sendAnonymousUsage": false},
-		"log":         map[string]any{"level": level, "noColor": true},
+		"log":         log,
 		"api":         map[string]any{"insecure": true, "debug": true, "dashboard": false},
 		"ping":        map[string]any{},
 		"entryPoints": entryPoints,
@@ -318,12 +336,9 @@ func (t *Traefik) writeStatic(opts Options, localPlugins map[string]any) error {
 			"providersThrottleDuration": "10ms",
 			"file":                      map[string]any{"filename": filepath.Join(t.dir, "dynamic", "dynamic.yml"), "watch": true},
 		},
-		// Otherwise Traefik starts without any plugin and says so in one line
-		// of its log.
-		"experimental": map[string]any{"abortOnPluginFailure": true},
 	}
 	if len(localPlugins) > 0 { // Traefik refuses an empty list
-		child(static, "experimental")["localPlugins"] = localPlugins
+		static["experimental"] = map[string]any{"localPlugins": localPlugins}
 	}
 	over, err := tree(opts.Static)
 	if err != nil {
@@ -426,6 +441,9 @@ func newClient(ca *CA) *http.Client {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
+
+// Release says which Traefik it is.
+func (t *Traefik) Release() Release { return t.release }
 
 // PID returns the process's id.
 func (t *Traefik) PID() int { return t.process.cmd.Process.Pid }

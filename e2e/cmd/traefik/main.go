@@ -1,6 +1,6 @@
 // Traefik prints the path of the Traefik that the tests run, which it builds
-// first if need be. Tests that find it there do not count its build against
-// their own time.
+// first if need be, and on standard error which release it is. Tests that find
+// it there do not count its build against their own time.
 package main
 
 import (
@@ -20,5 +20,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	release, err := testbed.UsedRelease(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Fprintln(os.Stderr, release)
 	fmt.Println(path)
 }

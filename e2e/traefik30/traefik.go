@@ -1,0 +1,7 @@
+//go:build tools
+
+// Package traefik30 is never built. It imports Traefik so that go mod tidy keeps
+// what that requires; the Go of this release knows no tool line in go.mod yet.
+package traefik30
+
+import _ "github.com/traefik/traefik/v3/cmd/traefik"
