@@ -98,6 +98,11 @@ func writeCertificates(t *testing.T, dir string, files map[string][]byte) {
 func runOpenSSL(t *testing.T, dir string) {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {
+		// make test asks for Go, make and git only. The example itself is tested
+		// with other certificates, and CI has openssl.
+		if os.Getenv("CI") == "" {
+			t.Skip("the openssl commands of examples/mutual-tls/README.md are not run: there is no openssl")
+		}
 		t.Fatal("this test runs the openssl commands of examples/mutual-tls/README.md, and there is no openssl: install it")
 	}
 	readme, err := docs.Read(folder(t, ".."), "examples/mutual-tls/README.md")
