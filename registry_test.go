@@ -30,11 +30,11 @@ func instance(t *testing.T, name, url string, set func(*Config)) (h *middleware,
 }
 
 // shortGrace makes removed mirrors go soon.
-func shortGrace(t *testing.T) {
+func shortGrace(t *testing.T, grace time.Duration) {
 	mirrorsMu.Lock()
 	defer mirrorsMu.Unlock()
 	before := removalGrace
-	removalGrace = 20 * time.Millisecond
+	removalGrace = grace
 	t.Cleanup(func() {
 		mirrorsMu.Lock()
 		defer mirrorsMu.Unlock()
@@ -69,7 +69,7 @@ func TestRoutersOfOneMiddlewareShareItsMirror(t *testing.T) {
 }
 
 func TestReloadKeepsWhatDidNotChange(t *testing.T) {
-	shortGrace(t)
+	shortGrace(t, 20*time.Millisecond)
 	shadow := startUpstream(t)
 	before, cancel := instance(t, t.Name(), shadow.URL, nil)
 	serve(before, postInvoice())
@@ -90,12 +90,12 @@ func TestReloadKeepsWhatDidNotChange(t *testing.T) {
 // Changes that come faster than the grace: a timer of an earlier one must not
 // end the mirror while a later one has let go of it for a moment.
 func TestMirrorOutlivesManyReloads(t *testing.T) {
-	shortGrace(t)
+	shortGrace(t, 300*time.Millisecond)
 	shadow := startUpstream(t)
 	first, cancel := instance(t, t.Name(), shadow.URL, nil)
-	for i := 0; i < 30; i++ {
+	for i := 0; i < 6; i++ {
 		cancel()
-		time.Sleep(15 * time.Millisecond) // within the grace, most of the time nobody's
+		time.Sleep(200 * time.Millisecond) // within the grace, most of the time nobody's
 		var h *middleware
 		h, cancel = instance(t, t.Name(), shadow.URL, nil)
 		if h.shadow != first.shadow {
@@ -126,7 +126,7 @@ func TestReloadWithOtherOptionsKeepsTheCounts(t *testing.T) {
 }
 
 func TestRemovedMirrorLetsGo(t *testing.T) {
-	shortGrace(t)
+	shortGrace(t, 20*time.Millisecond)
 	shadow := startUpstream(t)
 	cancels := []func(){}
 	for i := 0; i < 3; i++ {
