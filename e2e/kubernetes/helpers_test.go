@@ -121,8 +121,9 @@ func options(t *testing.T, middleware *unstructured.Unstructured) map[string]any
 func block(t *testing.T, language, words string) string {
 	t.Helper()
 	var found []string
-	for _, part := range strings.Split(readExample(t, "README.md"), "\n```"+language+"\n")[1:] {
-		text, _, _ := strings.Cut(part, "\n```")
+	for _, part := range strings.Split(readExample(t, "README.md"), "\n```"+language)[1:] {
+		_, text, _ := strings.Cut(part, "\n") // past the rest of the line that opens it
+		text, _, _ = strings.Cut(text, "\n```")
 		if strings.Contains(text, words) {
 			found = append(found, text)
 		}
