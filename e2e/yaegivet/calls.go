@@ -94,7 +94,7 @@ func (c *checker) checkContextKey(key ast.Expr) {
 	t := types.Unalias(c.typeOf(key))
 	_, isStruct := t.(*types.Struct)
 	named, isNamed := t.(*types.Named)
-	if isStruct || isNamed && named.Obj().Pkg() == c.pass.Pkg {
+	if isStruct || isNamed && c.own(named.Obj().Pkg()) {
 		c.refuse(key, "context key of an interpreted type: types are erased, and keys of the same value collide; use a pointer to a package-level variable")
 	}
 }
@@ -103,7 +103,7 @@ func (c *checker) checkContextKey(key ast.Expr) {
 // takes any number of an interface that has methods.
 func (c *checker) checkVariadic(call *ast.CallExpr) {
 	f, ok := c.callee(call).(*types.Func)
-	if !ok || f.Pkg() == nil || f.Pkg() == c.pass.Pkg || call.Ellipsis.IsValid() {
+	if !ok || f.Pkg() == nil || c.own(f.Pkg()) || call.Ellipsis.IsValid() {
 		return
 	}
 	sig := f.Type().(*types.Signature)

@@ -6,8 +6,12 @@ import (
 	"go/types"
 )
 
-// checkRange refuses to range over what Yaegi cannot.
+// checkRange refuses to range over what Yaegi cannot, and with variables that
+// the loop does not define itself.
 func (c *checker) checkRange(r *ast.RangeStmt) {
+	if r.Tok == token.ASSIGN {
+		c.refuse(r, "range that assigns to variables from outside the loop: they do not get the values; define the loop's own with :=")
+	}
 	t := c.typeOf(r.X)
 	if t == nil {
 		return

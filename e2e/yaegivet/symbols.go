@@ -55,7 +55,7 @@ func (c *checker) checkImports(file *ast.File) {
 // interpreter's copy of it does not.
 func (c *checker) checkSymbol(id *ast.Ident) {
 	o := c.pass.TypesInfo.Uses[id]
-	if o == nil || o.Pkg() == nil || o.Pkg() == c.pass.Pkg || o.Parent() != o.Pkg().Scope() {
+	if o == nil || o.Pkg() == nil || c.own(o.Pkg()) || o.Parent() != o.Pkg().Scope() {
 		return
 	}
 	path := o.Pkg().Path()

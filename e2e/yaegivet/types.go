@@ -104,6 +104,7 @@ func (c *checker) checkLiteral(lit *ast.CompositeLit) {
 
 // checkAssignment refuses assignments that panic, or that do not load.
 func (c *checker) checkAssignment(a *ast.AssignStmt) {
+	c.checkLiteralsAmongCalls(a)
 	if a.Tok != token.ASSIGN || len(a.Lhs) != len(a.Rhs) {
 		return
 	}
@@ -115,6 +116,26 @@ func (c *checker) checkAssignment(a *ast.AssignStmt) {
 		if s, ok := a.Lhs[i].(*ast.SelectorExpr); ok && c.compiled(c.typeOf(s.X)) {
 			c.checkLogger(value)
 		}
+	}
+}
+
+// checkLiteralsAmongCalls refuses composite literals among several values when
+// another of them is a call: what the call returns is lost.
+func (c *checker) checkLiteralsAmongCalls(a *ast.AssignStmt) {
+	if len(a.Rhs) < 2 {
+		return
+	}
+	var calls, literals bool
+	for _, value := range a.Rhs {
+		switch ast.Unparen(value).(type) {
+		case *ast.CallExpr:
+			calls = true
+		case *ast.CompositeLit:
+			literals = true
+		}
+	}
+	if calls && literals {
+		c.refuse(a, "composite literal beside a call in an assignment of several values: what the call returns is lost; assign one by one")
 	}
 }
 
@@ -183,6 +204,9 @@ func (c *checker) checkAssertion(a *ast.TypeAssertExpr) {
 			c.refuse(a, "type assertion to an interface of the plugin's own: compiled values never have it; use the standard library's interface")
 		}
 		return
+	}
+	if types.Identical(c.typeOf(a.X), types.Universe.Lookup("error").Type()) && c.interpreted(t) == nil {
+		c.refuse(a, "type assertion on an error: it panics on one whose type is an empty struct, as context.DeadlineExceeded's is; use errors.As")
 	}
 	c.checkTwin(a.Type)
 }

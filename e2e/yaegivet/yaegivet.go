@@ -172,7 +172,7 @@ func isObject(o types.Object, path, name string) bool {
 	return o.Pkg() != nil && o.Pkg().Path() == path
 }
 
-// interpreted returns the named type of the package under check that t is, or
+// interpreted returns the named type of an interpreted package that t is, or
 // that it points to; nil where it is a compiled type, or has no name.
 func (c *checker) interpreted(t types.Type) *types.Named {
 	if t == nil {
@@ -183,14 +183,23 @@ func (c *checker) interpreted(t types.Type) *types.Named {
 		t = types.Unalias(p.Elem())
 	}
 	named, ok := t.(*types.Named)
-	if !ok || named.Obj().Pkg() != c.pass.Pkg {
+	if !ok || !c.own(named.Obj().Pkg()) {
 		return nil
 	}
 	return named
 }
 
-// compiled reports whether t, or what it points to, is a named type of another
-// package.
+// own reports whether the interpreter runs the package's source, as it does that
+// of the package under check and of all others in its module.
+func (c *checker) own(p *types.Package) bool {
+	if p == nil || p == c.pass.Pkg {
+		return p != nil
+	}
+	return c.pass.Module != nil && (p.Path() == c.pass.Module.Path || strings.HasPrefix(p.Path(), c.pass.Module.Path+"/"))
+}
+
+// compiled reports whether t, or what it points to, is a named type of a
+// compiled package.
 func (c *checker) compiled(t types.Type) bool {
 	if t == nil {
 		return false
@@ -200,7 +209,7 @@ func (c *checker) compiled(t types.Type) bool {
 		t = types.Unalias(p.Elem())
 	}
 	named, ok := t.(*types.Named)
-	return ok && named.Obj().Pkg() != nil && named.Obj().Pkg() != c.pass.Pkg
+	return ok && named.Obj().Pkg() != nil && !c.own(named.Obj().Pkg())
 }
 
 // inspectFunction is ast.Inspect that leaves out the function literals in n.

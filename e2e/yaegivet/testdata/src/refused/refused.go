@@ -154,6 +154,23 @@ func keys(ctx context.Context) {
 
 func assignments(req *http.Request) {
 	req.Body, req.ContentLength = nil, 0 // want `assignment of nil among several values`
+
+	fields, want := strings.Fields("a b"), []string{"a", "b"} // want `composite literal beside a call`
+	fmt.Print(fields, want)
+}
+
+func assertions(err error) string {
+	if e, ok := err.(*net.OpError); ok { // want `type assertion on an error`
+		return e.Op
+	}
+	return ""
+}
+
+func assigned(xs []string) string {
+	last := ""
+	for _, last = range xs { // want `range that assigns to variables from outside the loop`
+	}
+	return last
 }
 
 func loops(xs []string, m map[string]string, v any) []func() string {
