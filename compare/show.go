@@ -1,0 +1,148 @@
+package compare
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxShown is how much of a value is shown, in bytes.
+const maxShown = 120
+
+// A Value is one side of a difference. What is in it does not leave the process
+// but by Shown.
+type Value struct {
+	Kind   string // string, number, boolean, null, object, array, header, body, or "" for a value that is not there
+	Text   string // as it is shown; of an object or array nothing that is in it, which may be ignored
+	Public bool   // a status: shown whatever the options say
+	Secret bool   // a credential: shown as a hash whatever the options say
+
+	hash string // of the whole value
+}
+
+// secretHeaders carry credentials.
+var secretHeaders = map[string]bool{
+	"Set-Cookie": true, "Authorization": true, "Www-Authenticate": true,
+	"Proxy-Authenticate": true, "Authentication-Info": true, "Cookie": true,
+}
+
+// hashKey makes hashes useless to anybody without it: amounts and names are few
+// enough to be guessed from plain ones. It is new with every start.
+var hashKey = newKey()
+
+func newKey() []byte {
+	key := make([]byte, 32)
+	rand.Read(key)
+	return key
+}
+
+// Hash returns eight digits that are equal for equal values, for as long as the
+// process runs.
+func Hash(text string) string {
+	h := hmac.New(sha256.New, hashKey)
+	h.Write([]byte(text))
+	return hex.EncodeToString(h.Sum(nil)[:4])
+}
+
+// Shown returns the value as show, which is Values, Hashes or None, has it.
+func (v Value) Shown(show string) string {
+	if v.Public {
+		return v.Text
+	}
+	switch v.Kind {
+	case "":
+		return "missing"
+	case "null", "object":
+		return v.Kind
+	case "array":
+		return v.Text
+	}
+	if show == None {
+		return v.Kind
+	}
+	if show == Hashes || v.Secret {
+		return v.Kind + " #" + v.hash
+	}
+	return v.Text
+}
+
+// text returns the value of a kind that whole is, of which shown is what may be
+// shown. Of two long ones that differ far down the hashes tell.
+func text(kind, shown, whole string) Value {
+	v := Value{Kind: kind, Text: cut(shown, maxShown), hash: Hash(whole)}
+	if len(shown) > maxShown {
+		v.Text += " #" + v.hash
+	}
+	return v
+}
+
+// jsonValue is a value of a JSON body, or none where the body does not have it.
+func jsonValue(v interface{}, there bool) Value {
+	if !there {
+		return Value{}
+	}
+	switch x := v.(type) {
+	case nil:
+		return Value{Kind: "null"}
+	case bool:
+		return text("boolean", fmt.Sprint(x), fmt.Sprint(x))
+	case json.Number:
+		return text("number", string(x), string(x))
+	case string:
+		return text("string", strconv.Quote(x), x)
+	case []interface{}:
+		return Value{Kind: "array", Text: fmt.Sprintf("array of %d", len(x))}
+	}
+	return Value{Kind: "object"}
+}
+
+func headerValue(name string, values []string) Value {
+	if values == nil {
+		return Value{}
+	}
+	joined := strings.Join(values, ", ")
+	v := text("header", joined, joined)
+	v.Secret = secretHeaders[name]
+	return v
+}
+
+// bodyValue is a body that is not compared as JSON: its type, its size, and what
+// it has where the two begin to differ.
+func bodyValue(a *Answer, body, other []byte) Value {
+	kind, _, _ := strings.Cut(first(a.Header["Content-Type"]), ";")
+	if kind == "" {
+		kind = "no type"
+	}
+	at := common(body, other)
+	shown := fmt.Sprintf("%s, %d bytes, from byte %d: %q", cut(kind, 40), len(body), at, cut(string(body[at:]), 40))
+	return Value{Kind: "body", Text: shown, hash: Hash(string(body))}
+}
+
+// common returns how many bytes a and b begin with alike. It halves what is left
+// to look at, because interpreted a loop over the bytes takes milliseconds.
+func common(a, b []byte) int {
+	n := len(a)
+	if len(b) < n {
+		n = len(b)
+	}
+	return sort.Search(n, func(i int) bool { return !bytes.Equal(a[:i+1], b[:i+1]) })
+}
+
+// cut shortens text to about max bytes, not within a character.
+func cut(text string, max int) string {
+	if len(text) <= max {
+		return text
+	}
+	for max > 0 && !utf8.RuneStart(text[max]) {
+		max--
+	}
+	return text[:max] + "…"
+}

@@ -1,0 +1,333 @@
+package compare
+
+import (
+	"crypto/sha256"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/trafficshadow/mirror/latency"
+)
+
+// How much is kept for one middleware, whatever the traffic.
+const (
+	maxGroups    = 200 // differences of different things
+	maxKinds     = 300 // combinations of them in one pair
+	maxEndpoints = 100 // methods and paths
+	maxStatuses  = 100 // pairs of statuses
+	maxIntervals = 60  // of the time line
+)
+
+// firstInterval is how long the intervals of the time line are at first. When
+// they are too many, each two become one.
+const firstInterval = 10 * time.Second
+
+// other is what counts where there are too many to tell apart.
+const other = "(others)"
+
+// A Verdict adds up what is found about the pairs of one middleware. Its methods
+// may be called from several goroutines. None is called on the live path.
+type Verdict struct {
+	mu sync.Mutex
+
+	// Since the start, whatever becomes of the rules.
+	outcomes map[string]int64
+	skipped  map[string]int64
+	live     *latency.Histogram
+	shadow   *latency.Histogram
+
+	account *account
+}
+
+// An account is what is known since the rules are as they are.
+type account struct {
+	rules      *Rules
+	since      time.Time
+	outcomes   map[string]int64
+	skipped    map[string]int64
+	live       *latency.Histogram
+	shadow     *latency.Histogram
+	difference *latency.Differences // the shadow's latency less live's
+	statuses   map[statuses]int64
+	groups     map[string]*group
+	kinds      map[string]*kind
+	endpoints  map[string]int64 // pairs compared
+	intervals  []Interval
+	width      time.Duration // of an interval
+	kept       []Kept        // the latest mismatches, the newest first
+}
+
+type statuses struct{ live, shadow int }
+
+// A group is what is known about the differences of one thing.
+type group struct {
+	key         string
+	count       int64
+	endpoints   map[string]bool
+	first, last time.Time
+	example     Difference
+	where       string
+
+	// How often a side had another value than in the pair before, and how often
+	// two numbers were close to each other.
+	liveMoves, shadowMoves, close int64
+	liveLast, shadowLast          string
+}
+
+// A kind is the pairs that differ in the same things.
+type kind struct {
+	keys  []string
+	count int64
+}
+
+// A Kept is one mismatch, as it may be shown.
+type Kept struct {
+	At                       time.Time
+	Method, Path             string
+	LiveStatus, ShadowStatus int
+	Live, Shadow             time.Duration // how long the answers took
+	Differences              []Shown
+}
+
+// A Shown is a difference as it may be shown.
+type Shown struct {
+	Key, Live, Shadow string
+}
+
+// An Interval is a part of the time line.
+type Interval struct {
+	Start               time.Time
+	Matched, Mismatched int64
+}
+
+// NewVerdict returns a verdict without anything in it, and without rules: see
+// [Verdict.Begin].
+func NewVerdict() *Verdict {
+	return &Verdict{outcomes: map[string]int64{}, skipped: map[string]int64{}, live: &latency.Histogram{}, shadow: &latency.Histogram{}}
+}
+
+// Begin starts a new account under the rules; nil ends the last one. Pairs that
+// were judged by other rules, and are added later, count in the totals only.
+func (v *Verdict) Begin(rules *Rules) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.account = nil
+	if rules == nil {
+		return
+	}
+	v.account = &account{
+		rules:      rules,
+		since:      time.Now(),
+		outcomes:   map[string]int64{},
+		skipped:    map[string]int64{},
+		live:       &latency.Histogram{},
+		shadow:     &latency.Histogram{},
+		difference: &latency.Differences{},
+		statuses:   map[statuses]int64{},
+		groups:     map[string]*group{},
+		kinds:      map[string]*kind{},
+		endpoints:  map[string]int64{},
+		width:      firstInterval,
+	}
+}
+
+// Add counts a pair that was judged, or skipped, under the rules.
+func (v *Verdict) Add(rules *Rules, req *Request, live, shadow *Answer, f *Finding) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.outcomes[f.Outcome]++
+	if f.Outcome == Skipped {
+		v.skipped[f.Reason]++
+	} else {
+		v.live.Add(live.Took)
+		v.shadow.Add(shadow.Took)
+	}
+	a := v.account
+	if a == nil || a.rules != rules {
+		return
+	}
+	a.outcomes[f.Outcome]++
+	if f.Outcome == Skipped {
+		a.skipped[f.Reason]++
+		return
+	}
+	a.add(req, live, shadow, f)
+}
+
+func (a *account) add(req *Request, live, shadow *Answer, f *Finding) {
+	a.live.Add(live.Took)
+	a.shadow.Add(shadow.Took)
+	a.difference.Add(shadow.Took - live.Took)
+	s := statuses{live: live.Status, shadow: shadow.Status}
+	if _, ok := a.statuses[s]; !ok && len(a.statuses) >= maxStatuses {
+		s = statuses{} // the others
+	}
+	a.statuses[s]++
+	where := endpoint(req)
+	if _, ok := a.endpoints[where]; !ok && len(a.endpoints) >= maxEndpoints {
+		where = other
+	}
+	a.endpoints[where]++
+	now := time.Now()
+	i := a.interval(now)
+	if f.Outcome == Match {
+		a.intervals[i].Matched++
+		return
+	}
+	a.intervals[i].Mismatched++
+	a.addKind(a.addDifferences(f, where, now))
+	a.keep(req, live, shadow, f)
+}
+
+// addKind counts a pair that differs in the things that the keys name. Kinds go
+// by the hash of the keys, which together may be long.
+func (a *account) addKind(keys []string) {
+	sum := sha256.Sum256([]byte(strings.Join(keys, "\n")))
+	name := string(sum[:])
+	if a.kinds[name] == nil && len(a.kinds) >= maxKinds {
+		name = other
+		keys = []string{other}
+	}
+	if a.kinds[name] == nil {
+		a.kinds[name] = &kind{keys: keys}
+	}
+	a.kinds[name].count++
+}
+
+// addDifferences counts each thing that differs once, and returns them sorted.
+func (a *account) addDifferences(f *Finding, where string, now time.Time) []string {
+	seen := map[string]bool{}
+	var keys []string
+	for _, d := range f.Differences {
+		key := d.Key
+		if a.groups[key] == nil && len(a.groups) >= maxGroups {
+			key = other
+		}
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		g := a.groups[key]
+		if g == nil {
+			g = &group{key: key, endpoints: map[string]bool{}, first: now}
+			a.groups[key] = g
+		}
+		keys = append(keys, g.key) // the group's own, so that it is kept once
+		g.add(d, where, now)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+func (g *group) add(d Difference, where string, now time.Time) {
+	g.count++
+	g.endpoints[where] = true
+	g.last = now
+	g.example = d
+	g.where = where
+	if d.Live.identity() != g.liveLast {
+		g.liveMoves++
+	}
+	if d.Shadow.identity() != g.shadowLast {
+		g.shadowMoves++
+	}
+	g.liveLast = d.Live.identity()
+	g.shadowLast = d.Shadow.identity()
+	if closeNumbers(d.Live, d.Shadow) {
+		g.close++
+	}
+}
+
+// keep keeps the mismatch, and lets go of the oldest.
+func (a *account) keep(req *Request, live, shadow *Answer, f *Finding) {
+	if a.rules.Keep == 0 {
+		return
+	}
+	k := Kept{
+		At: req.At, Method: cut(req.Method, 20), Path: a.shownPath(req),
+		LiveStatus: live.Status, ShadowStatus: shadow.Status, Live: live.Took, Shadow: shadow.Took,
+	}
+	for i, d := range f.Differences {
+		if i == maxKeptDifferences {
+			break
+		}
+		k.Differences = append(k.Differences, Shown{Key: d.Key, Live: d.Live.Shown(a.rules.Show), Shadow: d.Shadow.Shown(a.rules.Show)})
+	}
+	kept := append([]Kept{k}, a.kept...)
+	if len(kept) > a.rules.Keep {
+		kept = kept[:a.rules.Keep]
+	}
+	a.kept = kept
+}
+
+// maxKeptDifferences is how many differences are kept of one mismatch.
+const maxKeptDifferences = 20
+
+// shownPath is the request's path as it may be shown: whole, or without what may
+// say which customer's or which invoice it is.
+func (a *account) shownPath(req *Request) string {
+	if a.rules.Show == Values {
+		return cut(req.Path, maxKey)
+	}
+	return template(req.Path)
+}
+
+// interval returns the index of the interval that now is in.
+func (a *account) interval(now time.Time) int {
+	for {
+		n := len(a.intervals)
+		if n > 0 && now.Before(a.intervals[n-1].Start.Add(a.width)) {
+			return n - 1
+		}
+		if n == maxIntervals {
+			a.widen()
+			continue
+		}
+		a.intervals = append(a.intervals, Interval{Start: a.since.Add(now.Sub(a.since) / a.width * a.width)})
+		return n
+	}
+}
+
+// widen makes intervals twice as long.
+func (a *account) widen() {
+	a.width *= 2
+	var wide []Interval
+	for _, narrow := range a.intervals {
+		narrow.Start = a.since.Add(narrow.Start.Sub(a.since) / a.width * a.width)
+		n := len(wide)
+		if n > 0 && wide[n-1].Start.Equal(narrow.Start) {
+			wide[n-1].Matched += narrow.Matched
+			wide[n-1].Mismatched += narrow.Mismatched
+			continue
+		}
+		wide = append(wide, narrow)
+	}
+	a.intervals = wide
+}
+
+// endpoint is the method and path of a request without what differs from one
+// request to the next of the same kind.
+func endpoint(req *Request) string {
+	return cut(req.Method, 20) + " " + template(req.Path)
+}
+
+// template is a path with * for each part that has a digit or is long: numbers,
+// identifiers, names.
+func template(path string) string {
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if len(part) > 24 || strings.ContainsAny(part, "0123456789@%") && !version(part) {
+			parts[i] = "*"
+		}
+	}
+	if len(parts) > 12 {
+		parts = append(parts[:12], "…")
+	}
+	return strings.Join(parts, "/")
+}
+
+// version reports whether a part of a path is that of an API's version: v1, v12.
+func version(part string) bool {
+	return len(part) >= 2 && len(part) <= 3 && part[0] == 'v' && strings.Trim(part[1:], "0123456789") == ""
+}

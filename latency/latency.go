@@ -1,0 +1,134 @@
+// Package latency keeps how long things took, in a bounded amount of memory and
+// to within a sixteenth of each value.
+package latency
+
+import (
+	"math"
+	"math/bits"
+	"time"
+)
+
+const (
+	// steps is into how many buckets each power of two is divided.
+	steps = 8
+
+	// powers of two above the first steps microseconds: the last bucket holds
+	// everything from 2^29 µs, nearly nine minutes.
+	powers = 27
+
+	buckets = steps + powers*steps
+)
+
+// A Histogram counts durations. Its zero value is empty. It is not safe for use
+// by several goroutines at once.
+type Histogram struct {
+	counts []int64 // nil while empty
+	count  int64
+	sum    time.Duration
+}
+
+// Add counts d. A negative one, which a clock that is set back makes, counts as 0.
+func (h *Histogram) Add(d time.Duration) {
+	if d < 0 {
+		d = 0
+	}
+	if h.counts == nil {
+		h.counts = make([]int64, buckets)
+	}
+	h.counts[bucket(d)]++
+	h.count++
+	h.sum += d
+}
+
+// Count returns how many durations were added, and Sum what they amount to.
+func (h *Histogram) Count() int64 { return h.count }
+
+// Sum returns what all durations amount to.
+func (h *Histogram) Sum() time.Duration { return h.sum }
+
+// Clone returns a copy that further additions do not change.
+func (h *Histogram) Clone() *Histogram {
+	return &Histogram{counts: append([]int64(nil), h.counts...), count: h.count, sum: h.sum}
+}
+
+// Quantile returns the duration that a share q, 0 to 1, of those added does not
+// exceed, to within a sixteenth; 0 if there are none.
+func (h *Histogram) Quantile(q float64) time.Duration {
+	if h.count == 0 {
+		return 0
+	}
+	return h.ranked(rank(q, h.count))
+}
+
+// rank is the place, the first of which is 1, that a share q of n is not behind.
+func rank(q float64, n int64) int64 {
+	if r := int64(math.Ceil(q * float64(n))); r > 1 {
+		return r
+	}
+	return 1
+}
+
+// ranked returns the duration at a place in their order, the first of which is 1.
+func (h *Histogram) ranked(rank int64) time.Duration {
+	for i, n := range h.counts {
+		rank -= n
+		if rank <= 0 {
+			return middle(i)
+		}
+	}
+	return middle(buckets - 1)
+}
+
+// Bounds are upper bounds of buckets for [Histogram.AtMost], in microseconds
+// and ascending: powers of two, which this package counts exactly.
+var Bounds = []int64{1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22, 1 << 23, 1 << 24}
+
+// AtMost returns, for each of Bounds, how many of the durations are below it.
+func (h *Histogram) AtMost() []int64 {
+	below := make([]int64, len(Bounds))
+	var n int64
+	next := 0
+	for i, c := range h.counts {
+		for next < len(Bounds) && lower(i) >= Bounds[next] {
+			below[next] = n
+			next++
+		}
+		n += c
+	}
+	for ; next < len(Bounds); next++ {
+		below[next] = n
+	}
+	return below
+}
+
+// bucket returns where d counts. The first buckets are a microsecond wide; then
+// each power of two has steps of them.
+func bucket(d time.Duration) int {
+	us := uint64(d / time.Microsecond)
+	if us < steps {
+		return int(us)
+	}
+	power := bits.Len64(us) - 4 // 8 to 15 is power 0
+	i := steps + power*steps + int(us>>uint(power)) - steps
+	if i >= buckets {
+		return buckets - 1
+	}
+	return i
+}
+
+// lower returns the least duration, in microseconds, that counts in bucket i.
+func lower(i int) int64 {
+	if i < steps {
+		return int64(i)
+	}
+	power := (i - steps) / steps
+	return int64(steps+i%steps) << uint(power)
+}
+
+func middle(i int) time.Duration {
+	if i < steps {
+		return time.Duration(i) * time.Microsecond
+	}
+	width := int64(1) << uint((i-steps)/steps)
+	return time.Duration(lower(i)*1000+width*500) * time.Nanosecond
+}

@@ -1,0 +1,155 @@
+package report
+
+import (
+	"bytes"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A series is a line of Prometheus's text format.
+var series = regexp.MustCompile(`^([a-z_]+)\{((?:[a-z]+="(?:[^"\\\n]|\\\\|\\"|\\n)*",?)+)\} (-?[0-9.e+-]+)$`)
+
+// exposed are the metrics of a document: series by name and labels, and the
+// kind of each family. It fails where the text is not as Prometheus takes it.
+func exposed(t *testing.T, d *Document) (values map[string]string, kinds map[string]string) {
+	t.Helper()
+	var out bytes.Buffer
+	if err := WriteMetrics(&out, d); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(out.String(), "\n") {
+		t.Error("the last line has no end")
+	}
+	values = map[string]string{}
+	kinds = map[string]string{}
+	help := ""
+	family := ""
+	for _, line := range strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n") {
+		words := strings.SplitN(line, " ", 4)
+		if words[0] == "#" && words[1] == "HELP" {
+			help = words[2]
+			continue
+		}
+		if words[0] == "#" {
+			family = words[2]
+			if words[1] != "TYPE" || help != family || kinds[family] != "" {
+				t.Errorf("%q is not the one TYPE after the one HELP of its family", line)
+			}
+			kinds[family] = words[3]
+			continue
+		}
+		m := series.FindStringSubmatch(line)
+		if m == nil {
+			t.Errorf("not a series: %q", line)
+			continue
+		}
+		name := m[1]
+		if kinds[family] == "histogram" {
+			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+				name = strings.TrimSuffix(name, suffix)
+			}
+		}
+		key := m[1] + "{" + m[2] + "}"
+		if name != family || values[key] != "" {
+			t.Errorf("%q is twice, or is not among its family, %s", line, family)
+		}
+		values[key] = m[3]
+	}
+	return values, kinds
+}
+
+func TestMetricsHaveEveryNumber(t *testing.T) {
+	m := billing()
+	m.State.Paused = true
+	values, kinds := exposed(t, documentOf(m, reports()))
+	for key, want := range map[string]string{
+		`mirror_eligible_requests_total{middleware="shadow-billing@docker"}`:                            "124513",
+		`mirror_mirrored_requests_total{middleware="shadow-billing@docker"}`:                            "12471",
+		`mirror_mirrored_requests_total{middleware="shadow-reports@file"}`:                              "7",
+		`mirror_dropped_requests_total{middleware="shadow-billing@docker",reason="sampling"}`:           "112030",
+		`mirror_failed_requests_total{middleware="shadow-billing@docker",kind="timeout"}`:               "3",
+		`mirror_failed_requests_total{middleware="shadow-billing@docker",kind="connect"}`:               "0",
+		`mirror_shadow_responses_total{middleware="shadow-billing@docker",code="4xx"}`:                  "66",
+		`mirror_request_body_bytes_total{middleware="shadow-billing@docker"}`:                           "45123456",
+		`mirror_shadow_response_body_bytes_total{middleware="shadow-billing@docker"}`:                   "999",
+		`mirror_in_flight_requests{middleware="shadow-billing@docker"}`:                                 "2",
+		`mirror_paused{middleware="shadow-billing@docker"}`:                                             "1",
+		`mirror_paused{middleware="shadow-reports@file"}`:                                               "0",
+		`mirror_compared_requests_total{middleware="shadow-billing@docker",result="match"}`:             "12427",
+		`mirror_compared_requests_total{middleware="shadow-reports@file",result="mismatch"}`:            "0",
+		`mirror_compare_skipped_requests_total{middleware="shadow-billing@docker",reason="too_large"}`:  "40",
+		`mirror_shadow_request_duration_seconds_count{middleware="shadow-billing@docker"}`:              "12",
+		`mirror_shadow_request_duration_seconds_sum{middleware="shadow-billing@docker"}`:                "0.372",
+		`mirror_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="0.016384"}`: "0",
+		`mirror_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="0.032768"}`: "12",
+		`mirror_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="+Inf"}`:     "12",
+	} {
+		if got := values[key]; got != want {
+			t.Errorf("%s: got %q, want %s", key, got, want)
+		}
+	}
+	for family, want := range map[string]string{
+		"mirror_eligible_requests_total": "counter", "mirror_in_flight_requests": "gauge", "mirror_shadow_request_duration_seconds": "histogram",
+	} {
+		if kinds[family] != want {
+			t.Errorf("%s: got a %q, want a %s", family, kinds[family], want)
+		}
+	}
+	for family, kind := range kinds {
+		if (kind == "counter") != strings.HasSuffix(family, "_total") {
+			t.Errorf("%s is a %s", family, kind)
+		}
+	}
+}
+
+func TestEveryReasonToDropHasASeries(t *testing.T) {
+	values, _ := exposed(t, documentOf(reports()))
+	for _, reason := range DropReasons {
+		if got := values[`mirror_dropped_requests_total{middleware="shadow-reports@file",reason="`+reason+`"}`]; got != "0" {
+			t.Errorf("%s: got %q, want 0", reason, got)
+		}
+	}
+}
+
+func TestBucketsAreCumulative(t *testing.T) {
+	m := reports()
+	m.ShadowLatency = took(3, time.Millisecond)
+	for i, b := range took(4, 90*time.Millisecond).Buckets {
+		m.ShadowLatency.Buckets[i].Count += b.Count
+	}
+	m.ShadowLatency.Count += 4
+	values, _ := exposed(t, documentOf(m))
+	last := -1
+	seen := map[int]bool{}
+	for _, b := range m.ShadowLatency.Buckets {
+		bound := strconv.FormatFloat(b.Below, 'g', -1, 64)
+		n, err := strconv.Atoi(values[`mirror_shadow_request_duration_seconds_bucket{middleware="shadow-reports@file",le="`+bound+`"}`])
+		if err != nil || n < last {
+			t.Errorf("le=%s: got %d after %d, %v", bound, n, last, err)
+		}
+		last = n
+		seen[n] = true
+	}
+	if !seen[0] || !seen[3] || !seen[7] || len(seen) != 3 {
+		t.Errorf("got the counts %v, want 0, 3 and 7", seen)
+	}
+}
+
+func TestLabelsAreEscaped(t *testing.T) {
+	m := reports()
+	m.Name = "a\"} 1\nmirror_paused{middleware=\"b\\"
+	values, _ := exposed(t, documentOf(m))
+	if got := values[`mirror_mirrored_requests_total{middleware="a\"} 1\nmirror_paused{middleware=\"b\\"}`]; got != "7" {
+		t.Errorf("got %q, want 7 under the escaped name, in %v", got, values)
+	}
+}
+
+func TestMetricsOfNoMirrorAreFamiliesWithoutSeries(t *testing.T) {
+	values, kinds := exposed(t, documentOf())
+	if len(values) != 0 || len(kinds) != 13 {
+		t.Errorf("got %d series in %d families, want none in 13", len(values), len(kinds))
+	}
+}

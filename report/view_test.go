@@ -1,0 +1,219 @@
+package report
+
+import (
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trafficshadow/mirror/compare"
+)
+
+func TestStatusIsThePlainestThingThatCanBeSaid(t *testing.T) {
+	recently := before(3 * time.Second)
+	long := before(time.Hour)
+	tests := []struct {
+		name   string
+		change func(m *Middleware)
+		want   string
+	}{
+		{"as it is", func(m *Middleware) {}, "Differs"},
+		{"no difference", func(m *Middleware) { m.Comparison.Mismatched = 0 }, "Agrees"},
+		{"only noise", func(m *Middleware) { m.Comparison.OnlyNoise = 4 }, "Agrees, noise apart"},
+		{"nothing compared", func(m *Middleware) { m.Comparison.Compared = 0 }, "Nothing yet"},
+		{"not comparing", func(m *Middleware) { m.Comparison = nil }, "Not comparing"},
+		{"paused before all else", func(m *Middleware) { m.State.Paused = true; m.Comparison = nil }, "Paused"},
+		{"one in fifty fails", func(m *Middleware) { m.Failed["timeout"] = 250; m.State.LastErrorAt = &recently }, "Failing"},
+		{"nothing but failures", func(m *Middleware) { m.Mirrored = 0; m.State.LastErrorAt = &recently }, "Failing"},
+		{"one in fifty failed once", func(m *Middleware) { m.Failed["timeout"] = 250; m.State.LastErrorAt = &long }, "Differs"},
+		{"a rare failure just now", func(m *Middleware) { m.State.LastErrorAt = &recently }, "Differs"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			m := billing()
+			test.change(m)
+			if got := statusOf(m, generated).Word; got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestWarningsSayWhatAVerdictDoesNot(t *testing.T) {
+	m := billing()
+	if got := warnings(m); len(got) != 0 {
+		t.Errorf("got %q, want none", got)
+	}
+	m.Failed["connect"] = 1000
+	m.Comparison.Skipped[compare.TooLarge] = 20000
+	want := []string{
+		"The shadow failed in 1,003 of 13,474 requests (7.44%); those are not among the answers compared.",
+		"More pairs of answers were skipped than compared: 20,000 to 12,431.",
+	}
+	if got := warnings(m); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestAllReasonsAreExplained(t *testing.T) {
+	tests := []struct {
+		names    []string
+		meanings map[string]string
+	}{
+		{DropReasons, dropMeanings}, {FailureKinds, failureMeanings}, {compare.Reasons, skipMeanings},
+	}
+	for _, test := range tests {
+		for _, name := range test.names {
+			if test.meanings[name] == "" {
+				t.Errorf("%s is not explained", name)
+			}
+		}
+		if len(test.meanings) != len(test.names) {
+			t.Errorf("%d are explained of %q", len(test.meanings), test.names)
+		}
+	}
+}
+
+func TestReasonsThatWereNotMetAreOneLine(t *testing.T) {
+	got := newTally("Failed", map[string]int64{"timeout": 1204, "tls": 0, "new": 2}, FailureKinds, failureMeanings)
+	want := tally{
+		Title: "Failed",
+		Rows: []tallyRow{
+			{Name: "timeout", Count: "1,204", Meaning: "No whole answer within timeout."}, {Name: "new", Count: "2"},
+		},
+		None: "connect, tls, protocol, internal",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestNoiseCanBeCopiedIntoAConfiguration(t *testing.T) {
+	got := newIgnoreView("shadow-billing@docker", []string{"$.requestId", "$['trace.id']", "$['a,b']", "$['a\tb']"})
+	want := &ignoreView{
+		YAML:  "compare:\n  ignore:\n    - '$.requestId'\n    - '$[''trace.id'']'\n    - '$[''a,b'']'\n    - \"$['a\\tb']\"\n",
+		Label: "- 'traefik.http.middlewares.shadow-billing.plugin.mirror.compare.ignore=$$.requestId,$$[''trace.id'']'",
+		Left:  "2 paths have a character that a label cannot hold.",
+	}
+	if *got != *want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if got := newIgnoreView("shadow-billing", []string{"$['a,b']"}); got.Label != "" || got.Left != "1 path has a character that a label cannot hold." {
+		t.Errorf("got %+v, want no label", got)
+	}
+}
+
+func TestStatusesAreAMatrix(t *testing.T) {
+	got := newStatusView(billingComparison().Statuses)
+	want := &statusView{
+		Columns: []string{"200", "404", "500"},
+		Rows: []statusRow{
+			{Live: "200", Cells: []statusCell{{Count: "12,362", Class: "same"}, {Count: "0", Class: "zero"}, {Count: "≠ 2", Class: "other"}}},
+			{Live: "404", Cells: []statusCell{{Count: "0", Class: "zero"}, {Count: "67", Class: "same"}, {Count: "0", Class: "zero"}}},
+		},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if got := newStatusView(nil); got != nil {
+		t.Errorf("of no pairs: got %+v, want none", got)
+	}
+}
+
+func TestRareStatusesGoTogether(t *testing.T) {
+	var pairs []StatusPair
+	for i := 0; i < 12; i++ {
+		pairs = append(pairs, StatusPair{Live: 400 + i, Shadow: 400 + i, Count: int64(100 - i)})
+	}
+	got := newStatusView(pairs)
+	if n := len(got.Columns); n != 11 || got.Columns[9] != "409" || got.Columns[10] != "others" || len(got.Rows) != 11 {
+		t.Fatalf("got the columns %q, want 400 to 409 and others", got.Columns)
+	}
+	if cell := got.Rows[10].Cells[10]; cell.Count != "179" || cell.Class != "mixed" {
+		t.Errorf("others: got %+v, want 179, of which nobody knows whether they are the same", cell)
+	}
+}
+
+func TestThePageShowsTheFirstOfMany(t *testing.T) {
+	m := billing()
+	c := m.Comparison
+	c.Differences = nil
+	for i := 0; i < 200; i++ {
+		c.Differences = append(c.Differences, Difference{Key: "$.total", Noise: i >= 149})
+	}
+	values := make([]Values, 20)
+	c.Mismatches = nil
+	for i := 0; i < 1000; i++ {
+		c.Mismatches = append(c.Mismatches, Mismatch{Differences: values})
+	}
+	got := newMirrorView("mirror-1", m, generated)
+	if len(got.Real.Rows) != 50 || got.Real.More != "99 more are" || got.Real.Count != "149 differences" {
+		t.Errorf("real: got %d, %q", len(got.Real.Rows), got.Real.More)
+	}
+	if len(got.Noise.Rows) != 50 || got.Noise.More != "1 more is" {
+		t.Errorf("noise: got %d, %q", len(got.Noise.Rows), got.Noise.More)
+	}
+	if len(got.Mismatches) != 50 || got.MoreMismatches != "950 more are" {
+		t.Errorf("mismatches: got %d, %q", len(got.Mismatches), got.MoreMismatches)
+	}
+	if first := got.Mismatches[0]; len(first.Values) != 5 || first.More != "15 more are" || first.Differs != "20 differences" {
+		t.Errorf("of one mismatch: got %d, %q", len(first.Values), first.More)
+	}
+}
+
+func TestWhatIsUnseenIsMadeVisible(t *testing.T) {
+	for given, want := range map[string]string{
+		"GET /invoices/2026-0042":    "GET /invoices/2026-0042",
+		"Meyer & Söhne 東京 مرحبا":     "Meyer & Söhne 東京 مرحبا",
+		"a\x00b\x1b[31m\n\t\r":       `a\x00b\x1b[31m\n\t\r`,
+		"\u202egpj.exe\u202c":        `\u202egpj.exe\u202c`,
+		"a\u200bb\ufeff\u2028\u2066": `a\u200bb\ufeff\u2028\u2066`,
+		"\x7f\u0085\U000e0041":       `\x7f\u0085\U000e0041`,
+		"a\xffb":                     "a\uFFFDb",
+	} {
+		if got := text(given); got != want {
+			t.Errorf("%q: got %s, want %s", given, got, want)
+		}
+	}
+	if got := text(strings.Repeat("ö", 500)); got != strings.Repeat("ö", 200)+"…" {
+		t.Errorf("got %d bytes of a long text, want 400 and a sign", len(got))
+	}
+}
+
+func TestTimesAreAsTheyAreFromNow(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Minute: "just now", 0: "just now", 999 * time.Millisecond: "just now", time.Second: "1 s ago", 59 * time.Second: "59 s ago",
+		time.Minute: "1 min ago", 59*time.Minute + 59*time.Second: "59 min ago", time.Hour: "1 h ago", 47 * time.Hour: "47 h ago", 50 * time.Hour: "2 days ago",
+	} {
+		if got := ago(d); got != want {
+			t.Errorf("%s: got %s, want %s", d, got, want)
+		}
+	}
+	berlin := time.FixedZone("CET", 3600)
+	if got := newMoment(generated.In(berlin), generated); got.At != "2026-03-12T14:31:07Z" {
+		t.Errorf("got %s, want the time in UTC", got.At)
+	}
+}
+
+func TestSizesHaveAUnit(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 B", 1023: "1,023 B", 1024: "1.0 KiB", 45123456: "43.0 MiB", 1<<20 - 1: "1.0 MiB", 1 << 40: "1.0 TiB", 1 << 52: "4096.0 TiB",
+	} {
+		if got := size(n); got != want {
+			t.Errorf("%d: got %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestRefreshCanBePaused(t *testing.T) {
+	for query, want := range map[string]int{"": 10, "refresh=0": 0, "refresh=1": 10, "other=0": 10} {
+		options, err := url.ParseQuery(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := newView(documentOf(), options).Refresh; got != want {
+			t.Errorf("%q: got %d, want %d", query, got, want)
+		}
+	}
+}
