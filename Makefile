@@ -97,10 +97,12 @@ test-docker: ## the Docker example, in the Docker engine of this machine; pulls 
 	@exec bin/docker.test -test.v -test.timeout 30m
 
 fuzz: ## run each fuzz target for FUZZTIME (20s)
-	@targets=$$($(GO) test -list '^Fuzz' . | grep '^Fuzz') || { echo 'no fuzz targets'; exit 1; }; \
-	for target in $$targets; do \
-		printf '\n== %s\n' "$$target"; \
-		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . || exit 1; \
+	@for package in . ./compare; do \
+		targets=$$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz') || { echo "no fuzz targets in $$package"; exit 1; }; \
+		for target in $$targets; do \
+			printf '\n== %s\n' "$$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
 	done
 
 bench: ## beside Traefik's own mirroring, for ten minutes; writes docs/benchmarks.md

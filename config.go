@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/trafficshadow/mirror/compare"
 )
 
 // Config holds the plugin's options as Traefik delivers them.
@@ -76,6 +78,47 @@ type Config struct {
 	// TLS says how to talk to an https shadow.
 	TLS *TLS `json:"tls,omitempty"`
 
+	// Compare says how live's and the shadow's answers are compared; nil: they are
+	// not. Any of its options turns it on.
+	Compare *Compare `json:"compare,omitempty"`
+
+	// Serve is whether the middleware mirrors nothing and answers every request
+	// itself, with the report about all mirrors, as a page, as JSON and as metrics.
+	Serve string `json:"serve,omitempty"`
+
+	// Unknown collects options that do not exist, so that New can refuse them.
+	Unknown map[string]interface{} `json:"-" mapstructure:",remain"`
+}
+
+// Compare holds the options for comparing answers. Those that are empty have
+// their defaults.
+type Compare struct {
+	// Body is how bodies are compared: "json", the default: JSON as values, and
+	// others as bytes; "exact": all as bytes; or "off".
+	Body string `json:"body,omitempty"`
+
+	// Headers are the headers of the answers to compare, besides the status.
+	Headers []string `json:"headers,omitempty"`
+
+	// Ignore are JSON paths to values that may differ, such as $.lines[*].updatedAt.
+	Ignore []string `json:"ignore,omitempty"`
+
+	// MaxBodySize is the largest body of an answer that is kept and compared, in
+	// the form of Config.MaxBodySize, but with a limit; "64KiB" by default.
+	MaxBodySize string `json:"maxBodySize,omitempty"`
+
+	// Percent is the share of the mirrored requests that are compared, 0 to 100;
+	// "100" by default.
+	Percent string `json:"percent,omitempty"`
+
+	// Keep is how many of the latest mismatches are kept for the report, 0 to
+	// 1000; "20" by default.
+	Keep string `json:"keep,omitempty"`
+
+	// Show is how values that differ are shown in the report: "values", "hashes",
+	// the default, or "none".
+	Show string `json:"show,omitempty"`
+
 	// Unknown collects options that do not exist, so that New can refuse them.
 	Unknown map[string]interface{} `json:"-" mapstructure:",remain"`
 }
@@ -112,6 +155,7 @@ func CreateConfig() *Config {
 		Timeout:        "5s",
 		MaxPause:       "30s",
 		PassHostHeader: "true",
+		Serve:          "false",
 	}
 }
 
@@ -120,6 +164,8 @@ var optionNames = []string{
 	"url", "percent", "sampleBy", "methods", "mirrorBody", "maxBodySize", "bodyMode", "maxInFlight",
 	"timeout", "maxPause", "passHostHeader", "customRequestHeaders",
 	"tls", "tls.serverName", "tls.insecureSkipVerify", "tls.rootCAs", "tls.certFile", "tls.keyFile",
+	"compare", "compare.body", "compare.headers", "compare.ignore", "compare.maxBodySize", "compare.percent", "compare.keep", "compare.show",
+	"serve",
 }
 
 // options is a Config that has been found good.
@@ -135,9 +181,12 @@ type options struct {
 	timeout        time.Duration
 	maxPause       time.Duration // 0: never
 	passHostHeader bool
-	setHeaders     http.Header // canonical names
-	removeHeaders  []string    // canonical names
-	tlsConfig      *tls.Config // nil: the defaults
+	setHeaders     http.Header    // canonical names
+	removeHeaders  []string       // canonical names
+	tlsConfig      *tls.Config    // nil: the defaults
+	compare        *compare.Rules // nil: answers are not compared
+	compareShare   float64        // of the mirrored requests, 0 to 1
+	serve          bool
 
 	// fingerprint is equal for options that are equal, the contents of the files
 	// that they name included.
@@ -148,9 +197,12 @@ type options struct {
 // them in one error.
 func (c *Config) parse() (*options, error) {
 	p := &parser{}
+	if serve := p.boolean("serve", or(c.Serve, "false")); serve {
+		return c.parseServing(p)
+	}
 	o := &options{
 		target:         p.target(c.URL),
-		percent:        p.percent(c.Percent),
+		percent:        p.percent("percent", c.Percent),
 		sampleBy:       p.sampleBy(c.SampleBy),
 		methods:        p.methods(c.Methods),
 		mirrorBody:     p.boolean("mirrorBody", c.MirrorBody),
@@ -163,6 +215,11 @@ func (c *Config) parse() (*options, error) {
 	}
 	o.setHeaders, o.removeHeaders = p.headers(c.CustomRequestHeaders)
 	o.tlsConfig = p.tlsConfig(c.TLS)
+	if c.Compare != nil {
+		o.compare = p.compare(c.Compare)
+		o.compareShare = p.percent("compare.percent", or(c.Compare.Percent, "100")) / 100
+		p.unknown("compare.", c.Compare.Unknown)
+	}
 	p.unknown("", c.Unknown)
 	if c.TLS != nil {
 		p.unknown("tls.", c.TLS.Unknown)
@@ -172,8 +229,27 @@ func (c *Config) parse() (*options, error) {
 	}
 	// Printed maps are in the order of their keys.
 	o.fingerprint = fmt.Sprint(o.target, o.percent, o.sampleBy, o.methods, o.mirrorBody, o.maxBodySize, o.stream, o.maxInFlight,
-		o.timeout, o.maxPause, o.passHostHeader, o.setHeaders, o.removeHeaders, p.files)
+		o.timeout, o.maxPause, o.passHostHeader, o.setHeaders, o.removeHeaders, p.files, o.compareShare, c.Compare != nil)
+	if o.compare != nil {
+		o.fingerprint += fmt.Sprint(*o.compare)
+	}
 	return o, nil
+}
+
+// parseServing checks the options of a middleware that serves the report: there
+// are none besides.
+func (c *Config) parseServing(p *parser) (*options, error) {
+	if strings.TrimSpace(c.URL) != "" {
+		p.mistakes = append(p.mistakes, "url: "+strconv.Quote(c.URL)+": takes nothing beside serve: a middleware mirrors, or it serves the report")
+	}
+	if c.Compare != nil {
+		p.mistakes = append(p.mistakes, "compare: takes nothing beside serve: it belongs to the middleware that mirrors")
+	}
+	p.unknown("", c.Unknown)
+	if len(p.mistakes) > 0 {
+		return nil, errors.New(strings.Join(p.mistakes, "; "))
+	}
+	return &options{serve: true}, nil
 }
 
 // A parser turns the options' text into values and collects what is wrong.
@@ -220,11 +296,11 @@ func validHost(u *url.URL) bool {
 	return port == "" || err == nil && n > 0 && n < 1<<16
 }
 
-func (p *parser) percent(s string) float64 {
+func (p *parser) percent(option, s string) float64 {
 	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
 	// Written so that NaN is refused too.
 	if err != nil || !(v >= 0 && v <= 100) {
-		p.refuse("percent", s, "a number from 0 to 100, fractions allowed")
+		p.refuse(option, s, "a number from 0 to 100, fractions allowed")
 	}
 	return v
 }
@@ -438,6 +514,68 @@ func (p *parser) pem(option, s string) ([]byte, bool) {
 func shown(s string) string {
 	if len(s) > 255 || strings.ContainsAny(s, "\r\n") {
 		return "text of " + strconv.Itoa(len(s)) + " bytes"
+	}
+	return s
+}
+
+// compare returns the rules that compare's options give, defaults where they are
+// empty.
+func (p *parser) compare(c *Compare) *compare.Rules {
+	r := &compare.Rules{
+		Body:        p.word("compare.body", or(c.Body, compare.JSON), []string{compare.JSON, compare.Exact, compare.Off}),
+		MaxBodySize: p.size("compare.maxBodySize", or(c.MaxBodySize, "64KiB")),
+		Keep:        p.keep(or(c.Keep, "20")),
+		Show:        p.word("compare.show", or(c.Show, compare.Hashes), []string{compare.Values, compare.Hashes, compare.None}),
+		Kept:        []string{"Content-Type", "Content-Encoding"},
+	}
+	if r.MaxBodySize == math.MaxInt64 {
+		p.refuse("compare.maxBodySize", c.MaxBodySize, "a number of bytes, or one with a unit (512KiB, 10MB), at least 0: what is kept has to have a limit")
+	}
+	for _, name := range c.Headers {
+		name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+		if !isToken(name) {
+			p.refuse("compare.headers", name, "names of headers, such as Cache-Control,Location")
+			continue
+		}
+		r.Headers = append(r.Headers, name)
+		r.Kept = append(r.Kept, name)
+	}
+	for _, text := range c.Ignore {
+		text = strings.TrimSpace(text)
+		path, err := compare.ParsePath(text)
+		if err != nil {
+			p.refuse("compare.ignore", text, err.Error())
+			continue
+		}
+		r.Ignore = append(r.Ignore, path)
+	}
+	return r
+}
+
+// word returns the one of the words that s is, in any case.
+func (p *parser) word(option, s string, words []string) string {
+	text := strings.ToLower(strings.TrimSpace(s))
+	for _, word := range words {
+		if text == word {
+			return word
+		}
+	}
+	p.refuse(option, s, strings.Join(words[:len(words)-1], ", ")+" or "+words[len(words)-1])
+	return ""
+}
+
+func (p *parser) keep(s string) int {
+	v, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil || v < 0 || v > 1000 {
+		p.refuse("compare.keep", s, "a whole number from 0 to 1000")
+	}
+	return v
+}
+
+// or returns s, or the default where s is empty.
+func or(s, def string) string {
+	if strings.TrimSpace(s) == "" {
+		return def
 	}
 	return s
 }

@@ -60,6 +60,18 @@ func TestConfigAcceptsWhatTheDocumentationSays(t *testing.T) {
 		{"authority as text", func(c *Config) { c.TLS = &TLS{RootCAs: []string{certificate}} }, func(o *options) bool {
 			return o.tlsConfig.RootCAs != nil
 		}},
+		{"compare without options", func(c *Config) { c.Compare = &Compare{} }, func(o *options) bool {
+			r := o.compare
+			return r.Body == "json" && len(r.Headers) == 0 && len(r.Ignore) == 0 && r.MaxBodySize == 64<<10 && r.Keep == 20 && r.Show == "hashes" && o.compareShare == 1
+		}},
+		{"compare with all options", func(c *Config) {
+			c.Compare = &Compare{Body: " Exact", Headers: []string{" cache-control"}, Ignore: []string{"$.id", " $.lines[*].updatedAt "},
+				MaxBodySize: "1MiB", Percent: "12.5", Keep: "0", Show: "NONE"}
+		}, func(o *options) bool {
+			r := o.compare
+			return r.Body == "exact" && r.Headers[0] == "Cache-Control" && len(r.Ignore) == 2 && r.Ignore[1].String() == "$.lines[*].updatedAt" &&
+				r.MaxBodySize == 1<<20 && r.Keep == 0 && r.Show == "none" && o.compareShare == 0.125
+		}},
 		{"client certificate as text", func(c *Config) { c.TLS = &TLS{CertFile: certificate, KeyFile: privateKey} }, func(o *options) bool {
 			return len(o.tlsConfig.Certificates) == 1
 		}},
@@ -116,6 +128,22 @@ func TestConfigRefusesMistakes(t *testing.T) {
 		{"negative time", func(c *Config) { c.Timeout = "-5s" }, []string{`timeout: "-5s"`}},
 		{"negative pause", func(c *Config) { c.MaxPause = "-1s" }, []string{`maxPause: "-1s"`, "0 for no pauses"}},
 		{"time without a number", func(c *Config) { c.Timeout = "soon" }, []string{`timeout: "soon"`, "500ms"}},
+		{"what to compare", func(c *Config) { c.Compare = &Compare{Body: "yaml"} }, []string{`compare.body: "yaml"`, "json, exact or off"}},
+		{"headers to compare", func(c *Config) { c.Compare = &Compare{Headers: []string{"X Total"}} }, []string{`compare.headers: "X Total"`}},
+		{"paths to ignore", func(c *Config) { c.Compare = &Compare{Ignore: []string{"id"}} }, []string{`compare.ignore: "id"`, "$.lines[*].updatedAt"}},
+		{"all ignored", func(c *Config) { c.Compare = &Compare{Ignore: []string{"$"}} }, []string{`compare.ignore: "$"`, "compare.body to off"}},
+		{"answers without a limit", func(c *Config) { c.Compare = &Compare{MaxBodySize: "-1"} }, []string{`compare.maxBodySize: "-1"`, "has to have a limit"}},
+		{"share to compare", func(c *Config) { c.Compare = &Compare{Percent: "101"} }, []string{`compare.percent: "101"`}},
+		{"mismatches to keep", func(c *Config) { c.Compare = &Compare{Keep: "1001"} }, []string{`compare.keep: "1001"`, "0 to 1000"}},
+		{"how to show values", func(c *Config) { c.Compare = &Compare{Show: "all"} }, []string{`compare.show: "all"`, "values, hashes or none"}},
+		{"compare's unknown options", func(c *Config) {
+			c.Compare = &Compare{Unknown: map[string]interface{}{"headrs": "a"}}
+		}, []string{"compare.headrs: there is no such option", "compare.headers"}},
+		{"serve", func(c *Config) { c.Serve = "page" }, []string{`serve: "page"`, "true or false"}},
+		{"serve beside a URL and compare", func(c *Config) {
+			c.Serve = "true"
+			c.Compare = &Compare{}
+		}, []string{`url: "http://billing-next:8080"`, "beside serve", "compare: "}},
 		{"header name", func(c *Config) { c.CustomRequestHeaders = map[string]string{"X Env": "a"} }, []string{"customRequestHeaders.X Env"}},
 		{"header value", func(c *Config) { c.CustomRequestHeaders = map[string]string{"X-Env": "a\r\nb: c"} }, []string{"customRequestHeaders.X-Env", "one line"}},
 		{"no host", func(c *Config) { c.CustomRequestHeaders = map[string]string{"Host": ""} }, []string{"customRequestHeaders.Host", "a host"}},

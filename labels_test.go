@@ -25,6 +25,10 @@ func TestConfigFromLabels(t *testing.T) {
 		prefix + "tls.serverName":                     "billing.internal",
 		prefix + "tls.insecureSkipVerify":             "true",
 		prefix + "tls.rootCAs":                        authorityFile(t) + " , " + authorityFile(t),
+		prefix + "compare.ignore":                     "$.id, $.lines[*].updatedAt",
+		prefix + "compare.headers":                    "cache-control,Location",
+		prefix + "compare.maxBodySize":                "128KiB",
+		prefix + "compare.show":                       "none",
 	}
 	config := decodeLabels(t, labels)
 	o, err := config.parse()
@@ -41,6 +45,10 @@ func TestConfigFromLabels(t *testing.T) {
 	}
 	if o.tlsConfig.ServerName != "billing.internal" || !o.tlsConfig.InsecureSkipVerify || o.tlsConfig.RootCAs == nil {
 		t.Errorf("tls: got %+v", o.tlsConfig)
+	}
+	if r := o.compare; r == nil || len(r.Ignore) != 2 || r.Ignore[1].String() != "$.lines[*].updatedAt" || len(r.Headers) != 2 ||
+		r.Headers[0] != "Cache-Control" || r.MaxBodySize != 128<<10 || r.Show != "none" || r.Body != "json" || o.compareShare != 1 {
+		t.Errorf("compare: got %+v", r)
 	}
 }
 

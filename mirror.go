@@ -63,6 +63,8 @@ type middleware struct {
 	mirrorBody  bool
 	maxBodySize int64          // bytes
 	excluded    *regexp.Regexp // content types that are not mirrored
+
+	compareShare float64 // of the mirrored requests, 0 to 1; see newPair
 }
 
 // A selective middleware mirrors only what its methods and its sampling choose.
@@ -94,6 +96,9 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	if err != nil {
 		return nil, errors.New("mirror: middleware " + name + ": " + err.Error())
 	}
+	if opts.serve {
+		return newReporter(), nil
+	}
 	shadow := acquire(ctx, name, opts)
 	m := &middleware{
 		next:        next,
@@ -108,13 +113,17 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 		m.maxBodySize = math.MaxInt64
 	}
 	var h http.Handler = m
+	if opts.compare != nil {
+		m.compareShare = opts.compareShare
+		h = &comparing{m: m}
+	}
 	if opts.stream {
 		// The messages of a gRPC call may wait for one another, which a body that
 		// is buffered would not let them.
 		m.excluded = noType
 		h = &streaming{m: m}
 	}
-	if chosen := opts.chooser(); chosen != nil {
+	if chosen := opts.chooser(&shadow.mirror.counts); chosen != nil {
 		h = &selective{chosen: chosen, next: next, mirror: h}
 	}
 	return h, nil
@@ -139,16 +148,16 @@ func eligible(m *middleware, req *http.Request) bool {
 	// an index costs half a call.
 	h := req.Header
 	if h[markerHeader] != nil {
-		return false
+		return countUnfit(m, req)
 	}
 	if h["Upgrade"] != nil && isUpgrade(h) {
-		return false
+		return countUnfit(m, req)
 	}
 	if t := h["Content-Type"]; len(t) > 0 && !plainTypes[t[0]] && m.excluded.MatchString(t[0]) {
-		return false
+		return countUnfit(m, req)
 	}
 	if req.Method == http.MethodConnect {
-		return false
+		return countUnfit(m, req)
 	}
 	return req.ContentLength <= m.maxBodySize || dropTooLarge(m)
 }
@@ -167,7 +176,7 @@ func handOver(m *middleware, rw http.ResponseWriter, req *http.Request) bool {
 			return dropUntaken(m, rw, req, err)
 		}
 	}
-	go send(m.shadow, outgoing(m.shadow, req), body)
+	go send(m.shadow, outgoing(m.shadow, req), body, nil)
 	return true
 }
 
@@ -180,6 +189,22 @@ func isUpgrade(h http.Header) bool {
 				return true
 			}
 		}
+	}
+	return false
+}
+
+// countUnfit counts a request that its head keeps from being mirrored.
+func countUnfit(m *middleware, req *http.Request) bool {
+	c := &m.shadow.mirror.counts
+	switch {
+	case req.Header[markerHeader] != nil:
+		c.marked.Add(1)
+	case req.Method == http.MethodConnect:
+		c.connect.Add(1)
+	case isUpgrade(req.Header):
+		c.upgrade.Add(1)
+	default:
+		c.grpc.Add(1)
 	}
 	return false
 }

@@ -210,8 +210,8 @@ func TestShadowOutlivesTheLiveRequest(t *testing.T) {
 	cancel()
 	shadow.wait(t, 1)
 	release()
-	if m := settled(t, t.Name()); m.counts.mirrored.Load() != 1 || m.counts.failed.Load() != 0 {
-		t.Errorf("mirrored %d, failed %d; want 1 and 0", m.counts.mirrored.Load(), m.counts.failed.Load())
+	if m := settled(t, t.Name()); m.counts.answers() != 1 || m.counts.failed.Load() != 0 {
+		t.Errorf("mirrored %d, failed %d; want 1 and 0", m.counts.answers(), m.counts.failed.Load())
 	}
 }
 
@@ -360,7 +360,7 @@ func TestLargeBodyKeepsItsPlaceUntilLiveIsServed(t *testing.T) {
 			req.Body = io.NopCloser(strings.NewReader(strings.Repeat("x", tt.size)))
 			serve(h, req)
 			eventually(t, "the exchange to end", func() bool {
-				return m.counts.mirrored.Load() == tt.mirrored && m.inFlight.Load() == tt.held
+				return m.counts.answers() == tt.mirrored && m.inFlight.Load() == tt.held
 			})
 			time.Sleep(20 * time.Millisecond)
 			if n := m.inFlight.Load(); n != tt.held {
@@ -492,7 +492,7 @@ func TestInstancesDoNotMixRequests(t *testing.T) {
 	wg.Wait()
 	for i := range shadows {
 		m := settled(t, t.Name()+strconv.Itoa(i))
-		if n := m.counts.mirrored.Load(); n != requests {
+		if n := m.counts.answers(); n != requests {
 			t.Errorf("instance %d mirrored %d, want %d", i, n, requests)
 		}
 		seen := map[string]bool{}

@@ -50,7 +50,7 @@ func (s *shadow) failed(err error) {
 	defer p.mu.Unlock()
 	// A success leaves no trace here, so that it costs nothing: it is seen by
 	// the count of what was mirrored.
-	if mirrored := m.counts.mirrored.Load(); mirrored != p.mirrored {
+	if mirrored := m.counts.answers(); mirrored != p.mirrored {
 		p.mirrored = mirrored
 		p.failures = 0
 	}
@@ -105,7 +105,7 @@ func (s *shadow) landed() {
 	if !p.on {
 		return
 	}
-	if m.counts.mirrored.Load() != p.mirrored {
+	if m.counts.answers() != p.mirrored {
 		m.resume()
 		m.counts.print(fmt.Sprintf("the shadow answers again and is mirrored to, after %s", time.Since(p.began).Round(time.Millisecond)))
 		return

@@ -65,11 +65,11 @@ func TestSickShadowIsLeftAloneUntilItAnswers(t *testing.T) {
 	eventually(t, "the next probe to be due", func() bool { return m.pause.probeDue.Load() })
 	serve(h, postInvoice())
 	settled(t, t.Name())
-	if m.counts.mirrored.Load() != 1 {
-		t.Errorf("mirrored %d, want the probe", m.counts.mirrored.Load())
+	if m.counts.answers() != 1 {
+		t.Errorf("mirrored %d, want the probe", m.counts.answers())
 	}
 	serve(h, postInvoice())
-	if n := settled(t, t.Name()).counts.mirrored.Load(); n != 2 {
+	if n := settled(t, t.Name()).counts.answers(); n != 2 {
 		t.Errorf("mirrored %d after the pause, want 2", n)
 	}
 	text := strings.Join(book.lines(), "\n")
@@ -116,7 +116,7 @@ func TestServerErrorsAreAnswers(t *testing.T) {
 		serve(h, postInvoice())
 		settled(t, t.Name())
 	}
-	if n := mirrorCalled(t, t.Name()).counts.mirrored.Load(); n != 2*failuresToPause {
+	if n := mirrorCalled(t, t.Name()).counts.answers(); n != 2*failuresToPause {
 		t.Errorf("mirrored %d, want %d: 500 is an answer", n, 2*failuresToPause)
 	}
 }
@@ -139,7 +139,7 @@ func TestProbeWithoutABodyGivesItsTurnAway(t *testing.T) {
 		t.Fatalf("client got %d, want 400", rec.Code)
 	}
 	serve(h, postInvoice())
-	if n := settled(t, t.Name()).counts.mirrored.Load(); n != 1 {
+	if n := settled(t, t.Name()).counts.answers(); n != 1 {
 		t.Errorf("mirrored %d, want the second to be the probe", n)
 	}
 }

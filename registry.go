@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/trafficshadow/mirror/compare"
 )
 
 // Traefik builds every instance of the middleware anew on each change of its
@@ -27,6 +29,7 @@ type mirror struct {
 	inFlight atomic.Int64 // places taken, and pausedPlaces during a pause
 	counts   counts
 	pause    pause
+	verdict  *compare.Verdict
 
 	shadow *shadow // for the newest options; guarded by mirrorsMu
 }
@@ -39,14 +42,19 @@ func acquire(ctx context.Context, name string, o *options) *shadow {
 	defer mirrorsMu.Unlock()
 	m := mirrors[name]
 	if m == nil {
-		m = &mirror{name: name}
+		m = &mirror{name: name, verdict: compare.NewVerdict()}
 		m.counts.name = name
 		m.counts.interval = summaryInterval
+		m.counts.since = time.Now()
+		if watched {
+			m.counts.watch()
+		}
 		mirrors[name] = m
 	}
 	dropOther(m, o)
 	if m.shadow == nil {
 		m.shadow = newShadow(m, o)
+		m.verdict.Begin(o.compare)
 	}
 	s := m.shadow
 	s.users++
@@ -88,7 +96,7 @@ func release(s *shadow) {
 		if s.users > 0 || s.abandoned != times {
 			return
 		}
-		if s.mirror.shadow == s {
+		if s.mirror.shadow == s && mirrors[s.mirror.name] == s.mirror {
 			delete(mirrors, s.mirror.name)
 			s.mirror.forgetPause()
 		}

@@ -82,7 +82,7 @@ func TestReloadKeepsWhatDidNotChange(t *testing.T) {
 		t.Fatalf("the reload replaced a mirror whose options did not change")
 	}
 	serve(after, postInvoice())
-	if n := settled(t, t.Name()).counts.mirrored.Load(); n != 2 {
+	if n := settled(t, t.Name()).counts.answers(); n != 2 {
 		t.Errorf("mirrored %d, want 2: the count goes on", n)
 	}
 }
@@ -120,7 +120,7 @@ func TestReloadWithOtherOptionsKeepsTheCounts(t *testing.T) {
 	if n, m := len(old.snapshot()), len(next.snapshot()); n != 2 || m != 1 {
 		t.Errorf("the shadows got %d and %d requests, want 2 and 1", n, m)
 	}
-	if n := after.shadow.mirror.counts.mirrored.Load(); n != 3 {
+	if n := after.shadow.mirror.counts.answers(); n != 3 {
 		t.Errorf("mirrored %d, want 3 over both", n)
 	}
 }
@@ -168,7 +168,7 @@ func TestManyReloadsLeaveOneShadow(t *testing.T) {
 	m := settled(t, t.Name())
 	mirrorsMu.Lock()
 	defer mirrorsMu.Unlock()
-	if m.shadow.users < 1 || m.counts.mirrored.Load() != 100 {
-		t.Errorf("users %d, mirrored %d; want at least 1 and 100", m.shadow.users, m.counts.mirrored.Load())
+	if m.shadow.users < 1 || m.counts.answers() != 100 {
+		t.Errorf("users %d, mirrored %d; want at least 1 and 100", m.shadow.users, m.counts.answers())
 	}
 }

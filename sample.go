@@ -10,21 +10,32 @@ import (
 )
 
 // chooser returns whether a request is one to mirror, by its method and by
-// sampling; nil where every request is.
-func (o *options) chooser() func(*http.Request) bool {
+// sampling; nil where every request is. Requests that are not it counts.
+func (o *options) chooser(c *counts) func(*http.Request) bool {
 	if len(o.methods) == 0 && o.percent >= 100 {
 		return nil
 	}
 	if len(o.methods) == 0 && o.sampleBy == "" {
 		// Asked on the live path of every request, most of which are not chosen.
 		share := o.percent / 100
-		return func(_ *http.Request) bool { return rand.Float64() < share }
+		return func(_ *http.Request) bool {
+			if rand.Float64() < share {
+				return true
+			}
+			c.sampled.Add(1)
+			return false
+		}
 	}
 	return func(req *http.Request) bool {
 		if len(o.methods) > 0 && !o.methods[req.Method] {
+			c.method.Add(1)
 			return false
 		}
-		return o.percent >= 100 || position(sampleValue(req, o.sampleBy)) < o.percent
+		if o.percent >= 100 || position(sampleValue(req, o.sampleBy)) < o.percent {
+			return true
+		}
+		c.sampled.Add(1)
+		return false
 	}
 }
 

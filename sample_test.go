@@ -77,7 +77,7 @@ func TestSampleBy(t *testing.T) {
 
 func TestSamplingIsStickyAndRandomOtherwise(t *testing.T) {
 	o := &options{percent: 30, sampleBy: "header:X-Customer-Id"}
-	chosen := o.chooser()
+	chosen := o.chooser(&counts{})
 	in := 0
 	for i := 0; i < 200; i++ {
 		req := postInvoice()
@@ -107,7 +107,7 @@ func TestSamplingIsStickyAndRandomOtherwise(t *testing.T) {
 }
 
 func TestEverythingIsChosenWithoutAsking(t *testing.T) {
-	if (&options{percent: 100}).chooser() != nil {
+	if (&options{percent: 100}).chooser(&counts{}) != nil {
 		t.Errorf("with all methods and 100 percent a function is called for each request, want none")
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/trafficshadow/mirror/compare"
 )
 
 const (
@@ -39,7 +41,10 @@ const (
 // nowhere is the transport of the proxies in outgoing.
 var nowhere http.RoundTripper = &http.Transport{}
 
-var errSwitching = errors.New("the shadow switched protocols unasked")
+var (
+	errSwitching = errors.New("the shadow switched protocols unasked")
+	errPanic     = errors.New("panic in the plugin")
+)
 
 // A shadow sends requests to a shadow upstream as one set of options says.
 type shadow struct {
@@ -48,6 +53,7 @@ type shadow struct {
 	users     int           // instances of the middleware that use it; guarded by mirrorsMu
 	abandoned int           // how often the last of them went; guarded by mirrorsMu
 
+	address       string // the URL, for people
 	fingerprint   string
 	maxInFlight   int64
 	timeout       time.Duration
@@ -58,6 +64,8 @@ type shadow struct {
 	removeHeaders []string
 	dresses       bool     // whether dress has anything to do
 	marker        []string // the value of markerHeader
+
+	rules *compare.Rules // nil: answers are not compared
 
 	retired atomic.Bool // other options have taken its place, or nobody uses it
 
@@ -70,6 +78,7 @@ func newShadow(m *mirror, o *options) *shadow {
 	s := &shadow{
 		mirror:        m,
 		mirrored:      &m.counts.mirrored,
+		address:       o.target.String(),
 		fingerprint:   o.fingerprint,
 		maxInFlight:   o.maxInFlight,
 		timeout:       o.timeout,
@@ -80,6 +89,7 @@ func newShadow(m *mirror, o *options) *shadow {
 		setHeaders:    o.setHeaders,
 		removeHeaders: o.removeHeaders,
 		marker:        []string{m.name},
+		rules:         o.compare,
 		transport:     newTransport(o),
 	}
 	s.dresses = !s.passHost || !s.mirrorBody || len(s.setHeaders) > 0 || len(s.removeHeaders) > 0
@@ -105,7 +115,7 @@ func newTransport(o *options) *http.Transport {
 		WriteBufferSize:        bufferSize,
 		TLSClientConfig:        o.tlsConfig,
 		ForceAttemptHTTP2:      true,
-		DisableCompression:     true, // answers are not looked at
+		DisableCompression:     true, // answers are thrown away, or compared as they are
 	}
 	// A dial goes on after the exchange that wanted it has timed out; without a
 	// bound of its own it would keep a connection's place for minutes. A function
@@ -157,10 +167,10 @@ func outgoing(s *shadow, req *http.Request) *http.Request {
 //
 // What only the shadow gets is set here, after the proxy has removed the headers
 // that the client's Connection header names: a client must not remove the marker.
-func send(s *shadow, out *http.Request, body []byte) {
+func send(s *shadow, out *http.Request, body []byte, p *pair) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.failed(fmt.Errorf("panic in the plugin: %v", v))
+			s.failed(fmt.Errorf("%w: %v", errPanic, v))
 		}
 		if s.mirror.inFlight.Add(-1) >= pausedPlaces {
 			s.landed()
@@ -180,10 +190,10 @@ func send(s *shadow, out *http.Request, body []byte) {
 	} else {
 		sendOnce(out)
 	}
-	if err := exchange(s, out); err != nil {
+	if p != nil {
+		exchangeCompared(s, out, p)
+	} else if err := exchange(s, out); err != nil {
 		s.failed(err)
-	} else {
-		s.mirrored.Add(1)
 	}
 	if len(body) > ownBody {
 		awaitLive(out)
@@ -216,7 +226,47 @@ func exchange(s *shadow, out *http.Request) error {
 		err = drain(res)
 	}
 	cancel()
+	if err == nil {
+		if res.StatusCode/100 != 2 {
+			s.mirror.counts.answered(res.StatusCode)
+		}
+		if s.mirrored.Add(1) > watchedCount {
+			measure(s, ctx, out, res)
+		}
+	}
 	return err
+}
+
+// measure counts how long the exchange took and what was sent and read. It has
+// the time from the deadline of the exchange, which has to be set anyway.
+func measure(s *shadow, ctx context.Context, out *http.Request, res *http.Response) {
+	if deadline, ok := ctx.Deadline(); ok {
+		s.mirror.counts.measured(s.timeout-time.Until(deadline), out.ContentLength, res.ContentLength)
+	}
+}
+
+// exchangeCompared is exchange with an answer that is kept and then compared with
+// live's.
+func exchangeCompared(s *shadow, out *http.Request, p *pair) {
+	ctx, cancel := context.WithTimeout(background, s.timeout)
+	began := time.Now()
+	res, err := s.transport.RoundTrip(out.WithContext(ctx))
+	if err == nil {
+		err = p.keep(res)
+	}
+	cancel()
+	if err != nil {
+		s.failed(err)
+	} else {
+		p.shadow.Took = time.Since(began)
+		if res.StatusCode/100 != 2 {
+			s.mirror.counts.answered(res.StatusCode)
+		}
+		if s.mirrored.Add(1) > watchedCount {
+			measure(s, ctx, out, res)
+		}
+	}
+	judge(s, p, err)
 }
 
 // dress gives the request what only some shadows get, by their options.
@@ -287,15 +337,17 @@ func sendOnceWithLength(out *http.Request) {
 	}
 }
 
-// drain reads the answer's body to its end, within bounds, and closes it.
+// drain reads the answer's body to its end, within bounds, and closes it. The
+// length of what it has read takes the place of what the answer announced.
 func drain(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		// The body is now the connection, and nothing bounds a read of it.
 		res.Body.Close()
 		return errSwitching
 	}
-	_, err := io.CopyN(io.Discard, res.Body, maxAnswer)
+	n, err := io.CopyN(io.Discard, res.Body, maxAnswer)
 	res.Body.Close()
+	res.ContentLength = n
 	if err == io.EOF {
 		return nil
 	}

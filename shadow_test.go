@@ -114,8 +114,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	h := mirrorTo(t, shadow.URL, echoLive, nil)
 	serve(h, postInvoice())
 	m := settled(t, t.Name())
-	if n := len(shadow.snapshot()); n != 1 || m.counts.mirrored.Load() != 1 {
-		t.Errorf("shadow got %d requests, %d counted as mirrored; want 1 and 1", n, m.counts.mirrored.Load())
+	if n := len(shadow.snapshot()); n != 1 || m.counts.answers() != 1 {
+		t.Errorf("shadow got %d requests, %d counted as mirrored; want 1 and 1", n, m.counts.answers())
 	}
 }
 
@@ -145,7 +145,7 @@ func TestConnectionsThatTheShadowClosedAreNotUsed(t *testing.T) {
 	for i := 1; i <= 5; i++ {
 		serve(h, postInvoice())
 		m := settled(t, t.Name())
-		if n := m.counts.mirrored.Load(); n != int64(i) {
+		if n := m.counts.answers(); n != int64(i) {
 			t.Fatalf("mirrored %d of %d", n, i)
 		}
 		shadow.CloseClientConnections()
@@ -179,8 +179,8 @@ func TestShadowThatMisbehavesIsCountedAndLetGo(t *testing.T) {
 				t.Errorf("client got %d %q, want live's answer", rec.Code, rec.Body)
 			}
 			m := settled(t, t.Name())
-			if failed := m.counts.failed.Load(); failed != tt.wantFailed || m.counts.mirrored.Load() != 1-tt.wantFailed {
-				t.Errorf("failed %d, mirrored %d; want %d and %d", failed, m.counts.mirrored.Load(), tt.wantFailed, 1-tt.wantFailed)
+			if failed := m.counts.failed.Load(); failed != tt.wantFailed || m.counts.answers() != 1-tt.wantFailed {
+				t.Errorf("failed %d, mirrored %d; want %d and %d", failed, m.counts.answers(), tt.wantFailed, 1-tt.wantFailed)
 			}
 			lines := book.lines()
 			if len(lines) != int(tt.wantFailed) {

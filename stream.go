@@ -24,19 +24,33 @@ func (s *streaming) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		return
 	}
 	out := outgoing(m.shadow, req)
+	var p *pair
+	if m.shadow.rules != nil {
+		p = newPair(m, req)
+	}
 	// A middleware before this one may have wrapped the body of a request that has
 	// none; live's proxy does not read it then, and it would not reach its end.
 	if !m.mirrorBody || req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 {
-		go send(m.shadow, out, nil)
-		m.next.ServeHTTP(rw, req)
+		go send(m.shadow, out, nil, p)
+		serveStreaming(p, m.next, rw, req)
 		return
 	}
-	c := &bodyCopy{m: m, out: out, body: req.Body}
+	c := &bodyCopy{m: m, out: out, body: req.Body, pair: p}
 	c.keepBeside(req)
 	// Deferred, because live may end in a panic: net/http's way to cut a
 	// connection, which passes through here unharmed.
 	defer func() { c.giveUp() }()
-	m.next.ServeHTTP(rw, req)
+	serveStreaming(p, m.next, rw, req)
+}
+
+// serveStreaming has live serve the request, and records its answer where that
+// is to be compared.
+func serveStreaming(p *pair, next http.Handler, rw http.ResponseWriter, req *http.Request) {
+	if p == nil {
+		next.ServeHTTP(rw, req)
+		return
+	}
+	serveRecorded(p, next, rw, req)
 }
 
 // A bodyCopy is what is kept of a body while live reads it. It holds a place in
@@ -46,6 +60,7 @@ type bodyCopy struct {
 	out     *http.Request // the shadow's
 	body    io.Reader     // the client's
 	buf     *bytes.Buffer
+	pair    *pair       // nil where answers are not compared
 	decided atomic.Bool // the copy was handed over, or given up
 }
 
@@ -103,7 +118,7 @@ func (c *bodyCopy) decide() {
 		c.out.ContentLength = int64(c.buf.Len())
 		c.out.TransferEncoding = nil
 	}
-	go send(c.m.shadow, c.out, c.buf.Bytes())
+	go send(c.m.shadow, c.out, c.buf.Bytes(), c.pair)
 }
 
 // giveUp ends the copy of a body that live did not read to its end.

@@ -14,6 +14,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/trafficshadow/mirror/latency"
+	"github.com/trafficshadow/mirror/report"
 )
 
 // summaryInterval is how often a mirror that loses requests says so.
@@ -26,31 +29,92 @@ type counts struct {
 	name     string
 	interval time.Duration // summaryInterval
 
-	mirrored   atomic.Int64 // the shadow answered
-	failed     atomic.Int64 // the shadow did not, or not wholly
+	since    time.Time    // when counting began
+	mirrored atomic.Int64 // the shadow answered
+	failed   atomic.Int64 // the shadow did not, or not wholly
+
+	// Dropped or refused, though eligible.
 	full       atomic.Int64 // dropped: no place in flight
 	paused     atomic.Int64 // dropped: the shadow is sick and left alone
 	large      atomic.Int64 // dropped: body above maxBodySize
 	incomplete atomic.Int64 // dropped: live did not read the body to its end (bodyMode: stream)
 	unread     atomic.Int64 // refused: the client's body could not be read
 
+	// Not eligible, by what the head says, or not chosen.
+	method  atomic.Int64
+	sampled atomic.Int64
+	upgrade atomic.Int64
+	connect atomic.Int64
+	grpc    atomic.Int64
+	marked  atomic.Int64 // came with markerHeader
+
 	reporting atomic.Bool // a first line was logged, and the timer for a summary runs
 
-	mu      sync.Mutex
-	lastErr error
-	told    string // the last summary's figures
+	mu        sync.Mutex
+	lastErr   error  // since the last summary
+	told      string // the last summary's figures
+	latest    error  // the last of all
+	latestAt  time.Time
+	kinds     map[string]int64 // failures, by kind
+	statuses  map[int]int64    // answers that are not 2xx, by the first digit
+	successes int64            // answers that are, as last reported
+	took      latency.Histogram
+	sent      int64 // bytes of bodies, while somebody looks
+	read      int64 // bytes of answers, while somebody looks
 }
 
 // fail counts a request that the shadow did not answer.
 func (c *counts) fail(err error) {
-	c.failed.Add(1)
+	kind := failureKind(err)
 	c.mu.Lock()
+	c.failed.Add(1)
+	if c.kinds == nil {
+		c.kinds = map[string]int64{}
+	}
+	c.kinds[kind]++
 	c.lastErr = err
+	c.latest = err
+	c.latestAt = time.Now()
 	c.mu.Unlock()
 	if c.reporting.CompareAndSwap(false, true) {
 		c.print("the shadow failed: " + describe(err) + "; live is not affected. Summaries follow every " + c.interval.String() + " while there are losses")
 		c.summarizeLater()
 	}
+}
+
+// answers returns how many requests the shadow has answered.
+func (c *counts) answers() int64 {
+	return c.mirrored.Load() % watchedCount
+}
+
+// watch has exchanges be measured from now on.
+func (c *counts) watch() {
+	if c.mirrored.Load() < watchedCount {
+		c.mirrored.Add(watchedCount)
+	}
+}
+
+// answered counts an answer whose status is not 2xx. Those that are need no
+// count of their own: they are the rest.
+func (c *counts) answered(status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.statuses == nil {
+		c.statuses = map[int]int64{}
+	}
+	c.statuses[status/100]++
+}
+
+// measured counts what an exchange came to: its length, and the bytes of the two
+// bodies.
+func (c *counts) measured(took time.Duration, sent, read int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.took.Add(took)
+	if sent > 0 {
+		c.sent += sent
+	}
+	c.read += read
 }
 
 // noPlace counts a request that found as many in flight as may be. It is called
@@ -86,7 +150,7 @@ func (c *counts) summarize() {
 		return
 	}
 	line := fmt.Sprintf("%d mirrored, %d dropped (%d no place in flight, %d while left alone, %d body too large, %d body not read to its end), %d failed",
-		c.mirrored.Load(), c.full.Load()+c.paused.Load()+c.large.Load()+c.incomplete.Load(),
+		c.answers(), c.full.Load()+c.paused.Load()+c.large.Load()+c.incomplete.Load(),
 		c.full.Load(), c.paused.Load(), c.large.Load(), c.incomplete.Load(), c.failed.Load())
 	if lastErr != nil {
 		line += "; last error: " + describe(lastErr)
@@ -122,4 +186,26 @@ func describe(err error) string {
 	}
 	text, _, _ := strings.Cut(err.Error(), `"`)
 	return text
+}
+
+// failureKind says what kind of failure err is.
+func failureKind(err error) string {
+	var (
+		network *net.OpError
+		cert    *tls.CertificateVerificationError
+		record  tls.RecordHeaderError
+	)
+	// errors.As and not a type assertion: interpreted, that panics on an error
+	// whose type is an empty struct, as context.DeadlineExceeded's is.
+	switch {
+	case errors.Is(err, errPanic):
+		return report.Internal
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded):
+		return report.Timeout
+	case errors.As(err, &network) && network.Op == "dial":
+		return report.Connect
+	case errors.As(err, &cert) || errors.As(err, &record) || strings.Contains(err.Error(), "tls: "):
+		return report.TLS
+	}
+	return report.Protocol
 }

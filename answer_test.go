@@ -1,0 +1,406 @@
+package mirror
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/trafficshadow/mirror/compare"
+)
+
+// comparingTo is mirrorTo with compare on.
+func comparingTo(t *testing.T, url string, next http.Handler, set func(*Config)) http.Handler {
+	t.Helper()
+	return mirrorTo(t, url, next, func(c *Config) {
+		c.Compare = &Compare{Show: "values"}
+		if set != nil {
+			set(c)
+		}
+	})
+}
+
+// proxyTo is what Traefik has behind a middleware: the standard library's
+// reverse proxy, flushing at intervals.
+func proxyTo(t *testing.T, upstream string) http.Handler {
+	t.Helper()
+	u, err := url.Parse(upstream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := httputil.NewSingleHostReverseProxy(u)
+	p.FlushInterval = 100 * time.Millisecond
+	return p
+}
+
+// front serves the handler on a port of its own.
+func front(t *testing.T, h http.Handler) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// exchangeRaw sends the bytes and returns all that comes back until the
+// connection is closed, dates apart.
+func exchangeRaw(t *testing.T, addr, request string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(conn, request)
+	all, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatalf("%.60q: %v after %q", request, err, all)
+	}
+	return unchunked(t, dates.ReplaceAllString(string(all), ""))
+}
+
+// unchunked is the answer without what chunks it came in, which is a matter of
+// chance.
+func unchunked(t *testing.T, answer string) string {
+	t.Helper()
+	head, rest, _ := strings.Cut(answer, "\r\n\r\n")
+	if strings.HasPrefix(head, "HTTP/1.1 1") {
+		return head + "\r\n\r\n" + unchunked(t, rest)
+	}
+	if !strings.Contains(head, "Transfer-Encoding: chunked") {
+		return answer
+	}
+	r := bufio.NewReader(strings.NewReader(rest))
+	body, err := io.ReadAll(httputil.NewChunkedReader(r))
+	if err != nil {
+		t.Fatalf("%v in %q", err, rest)
+	}
+	trailer, _ := io.ReadAll(r)
+	return head + "\r\n\r\n" + string(body) + "\r\ntrailer: " + string(trailer)
+}
+
+var dates = regexp.MustCompile("Date: [^\r]*\r\n")
+
+// outcomes waits until n pairs were judged and returns what became of them.
+func outcomes(t *testing.T, name string, n int64) *compare.Snapshot {
+	t.Helper()
+	m := mirrorCalled(t, name)
+	var s *compare.Snapshot
+	eventually(t, "pairs that are judged", func() bool {
+		s = m.verdict.Snapshot()
+		return s.Outcomes[compare.Match]+s.Outcomes[compare.Mismatch]+s.Outcomes[compare.Skipped] >= n
+	})
+	return s
+}
+
+func zipped(text string) string {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	io.WriteString(w, text)
+	w.Close()
+	return b.String()
+}
+
+// A client gets the same bytes whether or not live's answer is recorded.
+func TestClientCannotTellThatAnswersAreRecorded(t *testing.T) {
+	const get = "GET / HTTP/1.1\r\nHost: billing\r\nConnection: close\r\n\r\n"
+	long := strings.Repeat("2026-0042;119.00\n", 20000)
+	tests := []struct {
+		name    string
+		request string
+		answer  func(http.ResponseWriter, *http.Request)
+		want    string // outcome, and reason
+	}{
+		{"a length", get, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Type", "application/json")
+			io.WriteString(rw, invoice)
+		}, "match"},
+		{"nothing", get, func(rw http.ResponseWriter, _ *http.Request) {}, "match"},
+		{"chunks", get, func(rw http.ResponseWriter, _ *http.Request) {
+			for i := 0; i < 3; i++ {
+				fmt.Fprintf(rw, `{"invoice":%d}`, i)
+				rw.(http.Flusher).Flush()
+			}
+		}, "match"},
+		{"large", get, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Length", fmt.Sprint(len(long)))
+			io.WriteString(rw, long)
+		}, "skippedtoo_large"},
+		{"large in chunks", get, func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, long) }, "skippedtoo_large"},
+		{"trailers", get, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Trailer", "X-Checksum")
+			io.WriteString(rw, invoice)
+			rw.Header().Set("X-Checksum", "9f86d081")
+		}, "match"},
+		{"trailers that are not announced", get, func(rw http.ResponseWriter, _ *http.Request) {
+			io.WriteString(rw, invoice)
+			rw.(http.Flusher).Flush()
+			rw.Header().Set(http.TrailerPrefix+"X-Checksum", "9f86d081")
+		}, "match"},
+		{"trailers without a body", get, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Trailer", "X-Checksum")
+			rw.WriteHeader(http.StatusOK)
+			rw.(http.Flusher).Flush()
+			rw.Header().Set("X-Checksum", "9f86d081")
+		}, "match"},
+		{"early hints", get, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Link", "</style.css>; rel=preload")
+			rw.WriteHeader(http.StatusEarlyHints)
+			rw.Header().Del("Link")
+			rw.Header().Set("Content-Length", "2")
+			io.WriteString(rw, "ok")
+		}, "match"},
+		{"HEAD", "HEAD / HTTP/1.1\r\nHost: billing\r\nConnection: close\r\n\r\n", func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Length", "4711")
+		}, "match"},
+		{"HEAD that writes a body", "HEAD / HTTP/1.1\r\nHost: billing\r\nConnection: close\r\n\r\n", func(rw http.ResponseWriter, _ *http.Request) {
+			io.WriteString(rw, invoice)
+		}, "match"},
+		{"204", get, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNoContent) }, "match"},
+		{"304", get, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Etag", `"ab12"`)
+			rw.WriteHeader(http.StatusNotModified)
+		}, "match"},
+		{"a range", "GET / HTTP/1.1\r\nHost: billing\r\nRange: bytes=3-9\r\nConnection: close\r\n\r\n", func(rw http.ResponseWriter, req *http.Request) {
+			http.ServeContent(rw, req, "invoice.json", time.Unix(1790000000, 0), strings.NewReader(invoice))
+		}, "match"},
+		{"compressed", "GET / HTTP/1.1\r\nHost: billing\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n", func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Encoding", "gzip")
+			rw.Header().Set("Content-Type", "application/json")
+			io.WriteString(rw, zipped(invoice))
+		}, "match"},
+		{"many headers", get, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Add("Set-Cookie", "a=1")
+			rw.Header().Add("Set-Cookie", "b=2")
+			rw.Header()["X-Ledger"] = []string{"", "north"}
+			rw.WriteHeader(http.StatusTeapot)
+		}, "match"},
+		{"HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, long) }, "skippedtoo_large"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			live := httptest.NewServer(http.HandlerFunc(test.answer))
+			defer live.Close()
+			plain := front(t, proxyTo(t, live.URL))
+			recorded := front(t, comparingTo(t, live.URL, proxyTo(t, live.URL), nil))
+			want := exchangeRaw(t, plain, test.request)
+			got := exchangeRaw(t, recorded, test.request)
+			if got != want {
+				t.Errorf("recorded, the client gets\n%.600q\nand otherwise\n%.600q", got, want)
+			}
+			s := outcomes(t, t.Name(), 1)
+			if s.Outcomes[compare.Match] != 1 && test.want == "match" || test.want != "match" && s.Skipped[strings.TrimPrefix(test.want, "skipped")] != 1 {
+				t.Errorf("outcomes %v, skipped %v, want one %s; %+v", s.Outcomes, s.Skipped, test.want, s.Account.Kept)
+			}
+		})
+	}
+}
+
+// What live writes reaches the client before live writes more.
+func TestRecordedAnswersFlow(t *testing.T) {
+	tests := []struct {
+		name, kind, accept string
+		length             bool
+	}{
+		{"server-sent events", "text/event-stream", "", false},
+		{"server-sent events that were asked for", "text/event-stream", "text/event-stream", false},
+		{"chunks", "application/x-ndjson", "", false},
+		{"a known length", "application/json", "", true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			step := make(chan bool)
+			live := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+				rw.Header().Set("Content-Type", test.kind)
+				if test.length {
+					rw.Header().Set("Content-Length", "33")
+				}
+				rw.WriteHeader(http.StatusOK)
+				rw.(http.Flusher).Flush()
+				for i := 0; i < 3; i++ {
+					if req.Header.Get(markerHeader) == "" {
+						<-step
+					}
+					fmt.Fprintf(rw, "data: %02d\n\n\n", i)
+					rw.(http.Flusher).Flush()
+				}
+			}))
+			defer live.Close()
+			addr := front(t, comparingTo(t, live.URL, proxyTo(t, live.URL), nil))
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(10 * time.Second))
+			accept := ""
+			if test.accept != "" {
+				accept = "Accept: " + test.accept + "\r\n"
+			}
+			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: billing\r\n"+accept+"\r\n")
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatalf("no head before the first event: %v", err)
+			}
+			event := make([]byte, 11)
+			for i := 0; i < 3; i++ {
+				step <- true
+				if _, err := io.ReadFull(res.Body, event); err != nil || string(event) != fmt.Sprintf("data: %02d\n\n\n", i) {
+					t.Fatalf("event %d: %q and %v, before live went on", i, event, err)
+				}
+			}
+			s := outcomes(t, t.Name(), 1)
+			if stream := test.kind == "text/event-stream"; stream != (s.Skipped[compare.Stream] == 1) || stream == (s.Outcomes[compare.Match] == 1) {
+				t.Errorf("outcomes %v, skipped %v", s.Outcomes, s.Skipped)
+			}
+		})
+	}
+}
+
+func TestAnswersThatDoNotEndAreNotCompared(t *testing.T) {
+	shadow := startUpstream(t)
+	tests := []struct {
+		name, want string
+		live       func(http.ResponseWriter, *http.Request)
+	}{
+		{"live panics", compare.LiveBroken, func(_ http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }},
+		{"live falls short", compare.LiveBroken, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Length", "50")
+			io.WriteString(rw, "short")
+		}},
+		{"live is slower than the shadow may be", compare.LiveSlow, func(_ http.ResponseWriter, req *http.Request) { time.Sleep(600 * time.Millisecond) }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			h := comparingTo(t, shadow.URL, http.HandlerFunc(test.live), func(c *Config) { c.Timeout = "200ms" })
+			func() {
+				defer func() { recover() }()
+				serve(h, postInvoice())
+			}()
+			if s := outcomes(t, t.Name(), 1); s.Skipped[test.want] != 1 {
+				t.Errorf("outcomes %v, skipped %v, want one %s", s.Outcomes, s.Skipped, test.want)
+			}
+			settled(t, t.Name())
+		})
+	}
+}
+
+func TestShadowThatFailsIsNotCompared(t *testing.T) {
+	shadow := startUpstream(t)
+	shadow.Close()
+	h := comparingTo(t, shadow.URL, echoLive, nil)
+	serve(h, postInvoice())
+	if s := outcomes(t, t.Name(), 1); s.Skipped[compare.ShadowFailed] != 1 {
+		t.Errorf("outcomes %v, skipped %v, want one %s", s.Outcomes, s.Skipped, compare.ShadowFailed)
+	}
+}
+
+// The shadow rounds otherwise: found with the path and both values, in both
+// modes.
+func TestDifferencesAreFound(t *testing.T) {
+	for _, mode := range []string{"buffer", "stream"} {
+		t.Run(mode, func(t *testing.T) {
+			shadow := startUpstream(t)
+			shadow.answer = func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("Content-Type", "application/json")
+				io.WriteString(rw, `{"customer":"C-1007","lines":[{"vat":22.61}]}`)
+			}
+			live := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+				io.Copy(io.Discard, req.Body)
+				rw.Header().Set("Content-Type", "application/json")
+				io.WriteString(rw, `{"lines":[{"vat":22.60}],`)
+				io.WriteString(rw, `"customer":"C-1007"}`)
+			})
+			h := comparingTo(t, shadow.URL, live, func(c *Config) { c.BodyMode = mode })
+			for i := 0; i < 20; i++ {
+				if rec := serve(h, postInvoice()); rec.Body.String() != `{"lines":[{"vat":22.60}],"customer":"C-1007"}` {
+					t.Fatalf("the client got %q", rec.Body.String())
+				}
+			}
+			s := outcomes(t, t.Name(), 20)
+			d := s.Account.Differences
+			if len(d) != 1 || d[0].Key != "$.lines[*].vat" || d[0].Live != "22.60" || d[0].Shadow != "22.61" || d[0].Count != 20 || d[0].Where != "POST /invoices" {
+				t.Errorf("found %+v, want $.lines[*].vat, 22.60 and 22.61, 20 times", d)
+			}
+			if s.Live.Count() != 20 || s.Shadow.Quantile(0.5) <= 0 {
+				t.Errorf("latencies: %d, live %s, shadow %s", s.Live.Count(), s.Live.Quantile(0.5), s.Shadow.Quantile(0.5))
+			}
+		})
+	}
+}
+
+func TestOnlyAShareIsCompared(t *testing.T) {
+	shadow := startUpstream(t)
+	h := comparingTo(t, shadow.URL, echoLive, func(c *Config) { c.Compare.Percent = "30" })
+	for i := 0; i < 300; i++ {
+		serve(h, postInvoice())
+		settled(t, t.Name())
+	}
+	s := mirrorCalled(t, t.Name()).verdict.Snapshot()
+	if n := s.Outcomes[compare.Mismatch]; n < 45 || n > 150 || len(shadow.snapshot()) != 300 {
+		t.Errorf("%d of %d were compared, want about 90 of 300", n, len(shadow.snapshot()))
+	}
+}
+
+// Each instance compares its own pairs: under the interpreter instances have
+// been seen to take what is others'.
+func TestInstancesDoNotMixTheirPairs(t *testing.T) {
+	var wait sync.WaitGroup
+	for n := 0; n < 6; n++ {
+		shadow := startUpstream(t)
+		name := fmt.Sprintf("%s-%d", t.Name(), n)
+		body := fmt.Sprintf(`{"tenant":%d}`, n)
+		answer := func(rw http.ResponseWriter, req *http.Request) {
+			rw.Header().Set("Content-Type", "application/json")
+			io.WriteString(rw, body)
+		}
+		shadow.answer = answer
+		h := namedMirror(t, name, shadow.URL, http.HandlerFunc(answer))
+		wait.Add(1)
+		go hammer(&wait, h, 60)
+	}
+	wait.Wait()
+	for n := 0; n < 6; n++ {
+		s := outcomes(t, fmt.Sprintf("%s-%d", t.Name(), n), 60)
+		if s.Outcomes[compare.Match] != 60 {
+			t.Errorf("instance %d: outcomes %v, %+v; want 60 matches", n, s.Outcomes, s.Account.Differences)
+		}
+	}
+}
+
+func hammer(wait *sync.WaitGroup, h http.Handler, n int) {
+	for i := 0; i < n; i++ {
+		serve(h, postInvoice())
+	}
+	wait.Done()
+}
+
+// namedMirror returns a middleware of that name with compare on.
+func namedMirror(t *testing.T, name, url string, next http.Handler) http.Handler {
+	t.Helper()
+	config := CreateConfig()
+	config.URL = url
+	config.Compare = &Compare{}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		cancel()
+		forget(name)
+	})
+	h, err := New(ctx, next, config, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
