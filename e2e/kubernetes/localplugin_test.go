@@ -222,16 +222,31 @@ func (p pod) runInit(t *testing.T, container corev1.Container, dirs map[string]s
 func copyPlugin(t *testing.T) string {
 	t.Helper()
 	from, to := repoRoot(t), t.TempDir()
-	files, err := filepath.Glob(filepath.Join(from, "*.go"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%d files of Go in %s, error %v", len(files), from, err)
+	list := exec.Command("go", "list", "-f", "{{.Dir}}", "./...")
+	list.Dir = from
+	list.Env = append(os.Environ(), "GOWORK=off")
+	packages, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list in %s: %v", from, err)
 	}
-	for _, file := range append(files, filepath.Join(from, "go.mod"), filepath.Join(from, ".traefik.yml")) {
+	files := []string{filepath.Join(from, "go.mod"), filepath.Join(from, ".traefik.yml")}
+	for _, dir := range strings.Fields(string(packages)) {
+		found, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%d files of Go in %s, error %v", len(found), dir, err)
+		}
+		files = append(files, found...)
+	}
+	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, filepath.Join(to, filepath.Base(file)), string(text))
+		name, err := filepath.Rel(from, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(to, name), string(text))
 	}
 	for _, dir := range []string{"vendor", "examples/kubernetes"} {
 		if err := os.CopyFS(filepath.Join(to, dir), os.DirFS(filepath.Join(from, dir))); err != nil {
