@@ -3,6 +3,7 @@ package mirror
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -19,6 +20,11 @@ import (
 // flushDelay is how long a part of an answer of known length may wait for more
 // of it: as long as Traefik's own proxy lets it wait.
 const flushDelay = 100 * time.Millisecond
+
+// madeHereDelay is how long a part of an answer of unknown length may wait that no
+// server sent, by all appearances, but a handler in this Traefik: those are whole
+// before that, and flush nothing.
+const madeHereDelay = 10 * time.Millisecond
 
 // A comparing middleware is one with compare, and bodyMode buffer: it records
 // what live answers while the client gets it.
@@ -95,7 +101,7 @@ func newPair(m *middleware, req *http.Request) *pair {
 		done:    make(chan struct{}),
 	}
 	if streams(req.Header) {
-		p.settle(nil, compare.Stream)
+		settle(p, nil, compare.Stream)
 	}
 	return p
 }
@@ -112,7 +118,7 @@ func streams(h http.Header) bool {
 
 // settle ends live's side of the pair, the first time that it is called. Closing
 // a channel waits for nobody.
-func (p *pair) settle(live *compare.Answer, skip string) {
+func settle(p *pair, live *compare.Answer, skip string) {
 	if p.settled.CompareAndSwap(false, true) {
 		p.live = live
 		p.skip = skip
@@ -126,10 +132,10 @@ func serveRecorded(p *pair, next http.Handler, rw http.ResponseWriter, req *http
 		next.ServeHTTP(rw, req)
 		return
 	}
-	r := &recorder{pair: p, rw: rw, began: time.Now()}
+	r := &recorder{pair: p, rw: rw, client: req.Context(), began: time.Now()}
 	// Deferred, because live may end in a panic: net/http's way to cut a
 	// connection, which passes through here unharmed.
-	defer func() { r.end() }()
+	defer func() { end(r) }()
 	next.ServeHTTP(r, req)
 	r.returned = true
 }
@@ -140,78 +146,105 @@ func serveRecorded(p *pair, next http.Handler, rw http.ResponseWriter, req *http
 // The interpreter shows compiled code none of its methods but those of
 // http.ResponseWriter and Hijack, so nothing behind it can flush. It flushes by
 // itself where Traefik's own proxy, a ReverseProxy, would: after each write of an
-// answer of unknown length, and soon after a head or a part of one that is not
-// followed by more. For a client there is no difference.
+// answer that it expects to go on, and soon after a head or a part of one that is
+// not followed by more. For a client there is no difference.
+//
+// Its methods run for every answer that is compared. As on the live path, they are
+// short, and what they call are functions.
 //
 //yaegivet:allow it flushes by itself
 type recorder struct {
-	pair  *pair
-	rw    http.ResponseWriter
-	began time.Time
+	pair   *pair
+	rw     http.ResponseWriter
+	client context.Context // ends when the client is gone
+	began  time.Time
 
 	// mu is for the flush that comes late, and for informational answers, which
 	// come from a goroutine of the proxy's. The shadow never holds it.
 	mu       sync.Mutex
 	answer   *compare.Answer // nil until the head of the final answer
-	left     int64           // of the body, in bytes; -1: unknown
+	left     int64           // of the body, in bytes; -1: unknown; 0 until the head
+	goesOn   bool            // a proxy would flush each part of it
 	bodyless bool
+	dropped  bool        // the answer is not kept, or not any more
 	pending  *time.Timer // to flush what was written; nil if all is
 	over     bool
 	returned bool // live's handler returned, and did not panic
 	broken   bool // the client is gone
 }
 
-// Header returns the client's header map. Asked for it after the head has gone
-// out, it is for trailers, which net/http sends only behind a head that says that
-// there is more to come.
+// Header returns the client's header map.
 func (r *recorder) Header() http.Header {
-	if r.answer != nil {
-		r.mu.Lock()
-		if r.pending != nil {
-			r.flush()
-		}
-		r.mu.Unlock()
+	if r.goesOn {
+		flushBeforeTrailers(r)
 	}
 	return r.rw.Header()
+}
+
+// flushBeforeTrailers is called when live asks for the header map after the head
+// of an answer that goes on: it is for trailers, which net/http sends only
+// behind a head that says that there is more to come.
+func flushBeforeTrailers(r *recorder) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pending != nil {
+		flush(r)
+	}
 }
 
 // WriteHeader passes the head on and notes what it says.
 func (r *recorder) WriteHeader(status int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if status >= 200 || status == http.StatusSwitchingProtocols {
-		if r.answer == nil {
-			r.begin(status)
-		}
+	if r.answer == nil && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		begin(r, status)
 	}
 	r.rw.WriteHeader(status)
-	if r.answer != nil && r.left != 0 {
-		r.flushLater()
+	if r.left != 0 {
+		flushLater(r)
 	}
 }
 
 // begin notes the head of the final answer.
-func (r *recorder) begin(status int) {
+func begin(r *recorder, status int) {
+	// What answers then is not live but its proxy, with 499, to nobody.
+	if r.client.Err() != nil {
+		r.broken = true
+	}
 	h := r.rw.Header()
-	r.answer = &compare.Answer{Status: status, Header: http.Header{}}
+	kept := http.Header{}
 	for _, name := range r.pair.rules.Kept {
 		if values := h[name]; values != nil {
-			r.answer.Header[name] = values
+			kept[name] = values
 		}
 	}
+	r.answer = &compare.Answer{Status: status, Header: kept}
 	r.left = -1
-	if r.pair.head || status == http.StatusNoContent || status == http.StatusNotModified {
-		r.left = 0
-		r.bodyless = true
-	} else if length := h["Content-Length"]; len(length) > 0 {
+	if length := h["Content-Length"]; len(length) > 0 {
 		if n, err := strconv.ParseInt(length[0], 10, 64); err == nil {
 			r.left = n
 		}
 	}
+	if status < 200 || status == http.StatusNoContent || status == http.StatusNotModified || r.pair.head ||
+		r.left < 0 || r.left > r.pair.rules.MaxBodySize || eventStream(h) {
+		beginUnusual(r, h, status)
+	}
+}
+
+// beginUnusual is for a head that announces anything but a body that is kept.
+func beginUnusual(r *recorder, h http.Header, status int) {
+	if r.pair.head || status == http.StatusNoContent || status == http.StatusNotModified {
+		r.left = 0
+		r.bodyless = true
+	}
+	// A server's answer has a date (RFC 9110, section 6.6.1). One that is made here,
+	// such as that a password is wrong or that live cannot be reached, gets it only
+	// when it leaves, and would be sent in chunks were it flushed.
+	r.goesOn = !r.bodyless && (eventStream(h) || r.left < 0 && h["Date"] != nil)
 	if status == http.StatusSwitchingProtocols || eventStream(h) {
-		r.pair.settle(nil, compare.Stream)
+		giveUp(r, compare.Stream)
 	} else if r.left > r.pair.rules.MaxBodySize {
-		r.pair.settle(nil, compare.TooLarge)
+		giveUp(r, compare.TooLarge)
 	}
 }
 
@@ -220,50 +253,75 @@ func eventStream(h http.Header) bool {
 	return len(t) > 0 && strings.HasPrefix(t[0], "text/event-stream")
 }
 
+// giveUp settles the pair before live has answered: its answer is not kept.
+func giveUp(r *recorder, why string) {
+	r.dropped = true
+	r.answer.Body = nil
+	settle(r.pair, nil, why)
+}
+
 // Write passes b on, keeps it, and flushes where there may be more to come that
 // the client should not have to wait for.
 func (r *recorder) Write(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.answer == nil {
-		r.begin(http.StatusOK)
+		begin(r, http.StatusOK)
 	}
 	n, err := r.rw.Write(b)
 	if err != nil && !r.bodyless { // the answer to a HEAD takes no body, whoever writes one
 		r.broken = true
 	}
-	if !r.pair.settled.Load() {
-		r.keep(b)
+	if !r.dropped {
+		keepPart(r, b)
 	}
-	if r.left < 0 {
-		r.flush()
-		return n, err
-	}
-	r.left -= int64(n)
-	if r.left > 0 {
-		r.flushLater()
+	if r.left != 0 {
+		flushPart(r, n)
 	}
 	return n, err
 }
 
-// keep keeps a part of the body, and gives the pair up where there is too much.
-func (r *recorder) keep(b []byte) {
-	if r.bodyless {
+// keepPart keeps a part of the body, and gives the pair up where there is too much.
+func keepPart(r *recorder, b []byte) {
+	a := r.answer
+	if a.Body == nil && r.left == int64(len(b)) {
+		a.Body = bytes.Clone(b) // it is all of it
+	} else if !r.bodyless {
+		appendPart(r, b)
+	}
+}
+
+func appendPart(r *recorder, b []byte) {
+	a := r.answer
+	if int64(len(a.Body)+len(b)) > r.pair.rules.MaxBodySize {
+		giveUp(r, compare.TooLarge)
 		return
 	}
-	if int64(len(r.answer.Body)+len(b)) > r.pair.rules.MaxBodySize {
-		r.answer.Body = nil
-		r.pair.settle(nil, compare.TooLarge)
+	if r.pair.settled.Load() { // it took too long
+		giveUp(r, compare.LiveSlow)
 		return
 	}
-	if r.answer.Body == nil && r.left > 0 {
-		r.answer.Body = make([]byte, 0, r.left)
+	if a.Body == nil && r.left > 0 {
+		a.Body = make([]byte, 0, r.left)
 	}
-	r.answer.Body = append(r.answer.Body, b...)
+	a.Body = append(a.Body, b...)
+}
+
+// flushPart flushes after n bytes of the body, or sees to it, unless they are the
+// last. mu is held.
+func flushPart(r *recorder, n int) {
+	if r.left > 0 {
+		r.left -= int64(n)
+	}
+	if r.goesOn {
+		flush(r)
+	} else if r.left != 0 {
+		flushLater(r)
+	}
 }
 
 // flush sends what was written on to the client. mu is held.
-func (r *recorder) flush() {
+func flush(r *recorder) {
 	if r.pending != nil {
 		r.pending.Stop()
 		r.pending = nil
@@ -271,57 +329,88 @@ func (r *recorder) flush() {
 	http.NewResponseController(r.rw).Flush()
 }
 
-// flushLater flushes unless that is done before, or the answer ends: soon where
-// its length is unknown, as a ReverseProxy does, which then expects it to
-// stream. mu is held.
-func (r *recorder) flushLater() {
+// flushLater flushes unless that is done before, or the answer ends: at once where
+// it is expected to go on, as a ReverseProxy does. mu is held.
+func flushLater(r *recorder) {
 	if r.pending != nil {
 		return
 	}
 	delay := flushDelay
-	if r.left < 0 {
+	if r.goesOn {
 		delay = 0
+	} else if r.left < 0 {
+		delay = madeHereDelay
 	}
-	r.pending = time.AfterFunc(delay, func() { r.flushNow() })
+	r.pending = time.AfterFunc(delay, func() { flushNow(r) })
 }
 
-func (r *recorder) flushNow() {
+func flushNow(r *recorder) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.over && r.pending != nil {
-		r.flush()
+		flush(r)
 	}
 }
 
 // Hijack hands the connection over, as the client's ResponseWriter does.
 func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	r.pair.settle(nil, compare.Stream)
+	settle(r.pair, nil, compare.Stream)
 	return http.NewResponseController(r.rw).Hijack()
 }
 
 // end settles live's side when it has answered.
-func (r *recorder) end() {
+func end(r *recorder) {
 	r.mu.Lock()
 	r.over = true
 	if r.pending != nil {
-		r.pending.Stop()
+		endPending(r)
 	}
 	r.mu.Unlock()
-	if !r.returned || r.broken || r.left > 0 && !r.bodyless {
-		r.pair.settle(nil, compare.LiveBroken)
+	if !r.returned || r.broken || r.left > 0 || r.answer == nil {
+		endUnusual(r)
 		return
 	}
-	if r.answer == nil { // live wrote nothing: that is a 200
-		r.answer = &compare.Answer{Status: http.StatusOK}
-	}
 	r.answer.Took = time.Since(r.began)
-	r.pair.settle(r.answer, "")
+	settle(r.pair, r.answer, "")
+}
+
+// endPending ends the wait for a flush. mu is held.
+func endPending(r *recorder) {
+	if r.returned && hasTrailers(r.rw.Header()) {
+		flush(r) // or net/http would announce a length, and there would be none
+		return
+	}
+	r.pending.Stop()
+}
+
+// hasTrailers reports whether there are trailers that were not announced.
+func hasTrailers(h http.Header) bool {
+	for name := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// endUnusual is end for an answer that is not whole, or was not begun.
+func endUnusual(r *recorder) {
+	if !r.returned || r.broken || r.left > 0 {
+		settle(r.pair, nil, compare.LiveBroken)
+		return
+	}
+	// Live wrote nothing: that is a 200.
+	settle(r.pair, &compare.Answer{Status: http.StatusOK, Took: time.Since(r.began)}, "")
 }
 
 // awaitAnswer waits until live's side is settled, and gives it up when that takes
 // longer than the shadow may take.
-func (p *pair) awaitAnswer(timeout time.Duration) {
-	giveUp := time.AfterFunc(timeout, func() { p.settle(nil, compare.LiveSlow) })
+func awaitAnswer(p *pair, timeout time.Duration) {
+	if p.settled.Load() {
+		<-p.done // what was settled can be read now
+		return
+	}
+	giveUp := time.AfterFunc(timeout, func() { settle(p, nil, compare.LiveSlow) })
 	<-p.done
 	giveUp.Stop()
 }
@@ -331,19 +420,24 @@ func (p *pair) keep(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return drain(res)
 	}
-	// One byte above the limit tells too large from complete.
-	kept := &bytes.Buffer{}
-	n, err := io.CopyN(kept, res.Body, p.rules.MaxBodySize+1)
-	if err != nil && err != io.EOF {
+	// One byte above the limit tells too large from complete. Not a bytes.Buffer,
+	// which makes room for twice of what it has.
+	kept, err := io.ReadAll(io.LimitReader(res.Body, p.rules.MaxBodySize+1))
+	if err != nil {
 		res.Body.Close()
 		return err
 	}
-	if err = drain(res); err != nil {
-		return err
+	n := int64(len(kept))
+	if p.large = n > p.rules.MaxBodySize; p.large {
+		if err = drain(res); err != nil {
+			return err
+		}
+		n += res.ContentLength
+	} else {
+		res.Body.Close()
 	}
-	res.ContentLength += n
-	p.large = n > p.rules.MaxBodySize
-	p.shadow = &compare.Answer{Status: res.StatusCode, Header: res.Header, Body: kept.Bytes()}
+	res.ContentLength = n
+	p.shadow = &compare.Answer{Status: res.StatusCode, Header: res.Header, Body: kept}
 	return nil
 }
 
@@ -358,7 +452,7 @@ func judge(s *shadow, p *pair, err error) {
 		}
 		s.mirror.verdict.Add(p.rules, &p.request, p.live, p.shadow, finding)
 	}()
-	p.awaitAnswer(s.timeout)
+	awaitAnswer(p, s.timeout)
 	switch {
 	case p.skip != "":
 		finding = compare.Skip(p.skip)

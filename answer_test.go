@@ -155,6 +155,11 @@ func TestClientCannotTellThatAnswersAreRecorded(t *testing.T) {
 			rw.(http.Flusher).Flush()
 			rw.Header().Set("X-Checksum", "9f86d081")
 		}, "match"},
+		{"trailers that are not announced, without a body", get, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.WriteHeader(http.StatusOK)
+			rw.(http.Flusher).Flush()
+			rw.Header().Set(http.TrailerPrefix+"X-Checksum", "9f86d081")
+		}, "match"},
 		{"early hints", get, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Link", "</style.css>; rel=preload")
 			rw.WriteHeader(http.StatusEarlyHints)
@@ -169,6 +174,14 @@ func TestClientCannotTellThatAnswersAreRecorded(t *testing.T) {
 			io.WriteString(rw, invoice)
 		}, "match"},
 		{"204", get, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNoContent) }, "match"},
+		{"204 with a length, which it must not have", get, func(rw http.ResponseWriter, _ *http.Request) {
+			conn, _, err := rw.(http.Hijacker).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			io.WriteString(conn, "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nConnection: close\r\n\r\n")
+			conn.Close()
+		}, "match"},
 		{"304", get, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Etag", `"ab12"`)
 			rw.WriteHeader(http.StatusNotModified)
@@ -297,6 +310,19 @@ func TestAnswersThatDoNotEndAreNotCompared(t *testing.T) {
 	}
 }
 
+func TestAnswerToAClientThatLeftIsNotCompared(t *testing.T) {
+	shadow := startUpstream(t)
+	client, leave := context.WithCancel(context.Background())
+	h := comparingTo(t, shadow.URL, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		leave()
+		rw.WriteHeader(499) // as Traefik's proxy does
+	}), nil)
+	serve(h, postInvoice().WithContext(client))
+	if s := outcomes(t, t.Name(), 1); s.Skipped[compare.LiveBroken] != 1 {
+		t.Errorf("outcomes %v, skipped %v, want one %s", s.Outcomes, s.Skipped, compare.LiveBroken)
+	}
+}
+
 func TestShadowThatFailsIsNotCompared(t *testing.T) {
 	shadow := startUpstream(t)
 	shadow.Close()
@@ -403,4 +429,33 @@ func namedMirror(t *testing.T, name, url string, next http.Handler) http.Handler
 		t.Fatal(err)
 	}
 	return h
+}
+
+// A part of an answer that comes after the shadow's goroutine has given it up takes
+// no memory, and neither does what was kept before.
+func TestAnswerThatWasGivenUpIsNotKept(t *testing.T) {
+	p := &pair{rules: &compare.Rules{MaxBodySize: 64 << 10}, done: make(chan struct{})}
+	client := httptest.NewRecorder()
+	r := &recorder{pair: p, rw: client, client: background, began: time.Now()}
+	io.WriteString(r, "2026-0042;119.00\n")
+	settle(p, nil, compare.LiveSlow)
+	io.WriteString(r, "2026-0043;59.50\n")
+	if r.answer.Body != nil {
+		t.Errorf("kept %q, want nothing", r.answer.Body)
+	}
+	if got, want := client.Body.String(), "2026-0042;119.00\n2026-0043;59.50\n"; got != want {
+		t.Errorf("the client gets %q, want %q", got, want)
+	}
+}
+
+// However much of the shadow's answer is kept, all of it is read and counted.
+func TestKeptAnswerIsReadToItsEnd(t *testing.T) {
+	for _, size := range []int{0, 4, 10, 11, 5000} {
+		p := &pair{rules: &compare.Rules{MaxBodySize: 10}}
+		body := strings.NewReader(strings.Repeat("9", size))
+		res := &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: io.NopCloser(body)}
+		if err := p.keep(res); err != nil || res.ContentLength != int64(size) || body.Len() > 0 || p.large != (size > 10) {
+			t.Errorf("%d bytes: %v, %d counted, %d left, too large: %t", size, err, res.ContentLength, body.Len(), p.large)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package mirror
 import (
 	"bytes"
 	"net/http"
+	"net/url"
 	"sort"
 	"strings"
 	"time"
@@ -47,7 +48,7 @@ func (r *reporter) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		http.Error(rw, "mirror: the report takes GET and HEAD", http.StatusMethodNotAllowed)
 		return
 	}
-	path := req.URL.Path
+	path := clientPath(req)
 	var body bytes.Buffer
 	var err error
 	h := rw.Header()
@@ -61,11 +62,19 @@ func (r *reporter) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	case strings.HasSuffix(path, "/"):
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", report.PagePolicy)
-		err = report.WritePage(&body, document(), req.URL.Query())
+		// StripPrefix makes / of a path with a slash at its end and of one without,
+		// whose links would be relative to another folder.
+		base := ""
+		if prefix := stripped(req); path == "/" && prefix != "" {
+			base = prefix + "/"
+			h.Set("Content-Security-Policy", report.BasePolicy)
+		}
+		err = report.WritePageAt(&body, document(), req.URL.Query(), base)
 	default:
 		// The page's links are relative to its folder. So is this, because the
 		// path that the client used may have been stripped of its beginning.
-		h.Set("Location", path[strings.LastIndex(path, "/")+1:]+"/")
+		folder := &url.URL{Path: path[strings.LastIndex(path, "/")+1:] + "/"}
+		h.Set("Location", folder.String())
 		rw.WriteHeader(http.StatusPermanentRedirect)
 		return
 	}
@@ -77,6 +86,25 @@ func (r *reporter) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	rw.Write(body.Bytes())
+}
+
+// clientPath is the path that the client used, as far as can be known, where
+// nothing is left of it.
+func clientPath(req *http.Request) string {
+	if req.URL.Path == "" {
+		return stripped(req)
+	}
+	return req.URL.Path
+}
+
+// stripped is what Traefik's StripPrefix has taken from the path, one prefix after
+// the other.
+func stripped(req *http.Request) string {
+	prefix := strings.Join(req.Header["X-Forwarded-Prefix"], "")
+	if !strings.HasPrefix(prefix, "/") || strings.HasPrefix(prefix, "//") {
+		return ""
+	}
+	return strings.TrimSuffix(prefix, "/")
 }
 
 // document returns what there is to know about all mirrors.

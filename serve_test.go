@@ -251,3 +251,42 @@ func TestReportOutlivesReloads(t *testing.T) {
 		t.Errorf("%d mirrored, compared %v, comparison %+v; want 4, 3 and none", r.Mirrored, r.Compared, r.Comparison)
 	}
 }
+
+// Traefik's StripPrefix leaves / of a path with a slash at its end and of one
+// without, and says what it took away.
+func TestReportBehindStripPrefix(t *testing.T) {
+	h := reporterFor(t)
+	tests := []struct {
+		path     string
+		prefixes []string
+		status   int
+		to       string // where it is redirected, or where its links begin
+	}{
+		{"/", nil, 200, ""},
+		{"/", []string{"/mirror"}, 200, "/mirror/"},
+		{"/", []string{"/ops", "/mirror/"}, 200, "/ops/mirror/"},
+		{"/mirror/", []string{"/ops"}, 200, ""},
+		{"/", []string{"//evil.example.com"}, 200, ""},
+		{"/", []string{`/"><script>`}, 200, "/%22%3e%3cscript%3e/"},
+		{"", []string{"/ops/mirror"}, 308, "mirror/"},
+		{"/mirror", []string{"/ops"}, 308, "mirror/"},
+		{"/https:evil.example.com", nil, 308, "./https:evil.example.com/"},
+		{"/a?b", nil, 308, "a%3Fb/"},
+	}
+	for _, test := range tests {
+		req := httptest.NewRequest(http.MethodGet, "/", nil)
+		req.URL.Path = test.path
+		req.Header["X-Forwarded-Prefix"] = test.prefixes
+		rec := serve(h, req)
+		to := rec.Header().Get("Location")
+		if _, after, found := strings.Cut(rec.Body.String(), `<base href="`); found {
+			to, _, _ = strings.Cut(after, `"`)
+		}
+		if rec.Code != test.status || to != test.to {
+			t.Errorf("%q behind %q: %d, to %q; want %d, %q", test.path, test.prefixes, rec.Code, to, test.status, test.to)
+		}
+		if allows := strings.Contains(rec.Header().Get("Content-Security-Policy"), "base-uri 'self'"); allows != (test.status == 200 && test.to != "") {
+			t.Errorf("%q behind %q: the policy lets the page say where its links begin: %t", test.path, test.prefixes, allows)
+		}
+	}
+}

@@ -191,8 +191,8 @@ func send(s *shadow, out *http.Request, body []byte, p *pair) {
 		sendOnce(out)
 	}
 	if p != nil {
-		exchangeCompared(s, out, p)
-	} else if err := exchange(s, out); err != nil {
+		exchangeCompared(s, out, body, p)
+	} else if err := exchange(s, out, body); err != nil {
 		s.failed(err)
 	}
 	if len(body) > ownBody {
@@ -217,7 +217,7 @@ func acceptGzip(out *http.Request) {
 }
 
 // exchange sends out and reads the answer to its end, within bounds.
-func exchange(s *shadow, out *http.Request) error {
+func exchange(s *shadow, out *http.Request, body []byte) error {
 	// Never the live request's context, and not the proxy's: that carries a hook
 	// for 1xx answers, which lifts net/http's limit on them.
 	ctx, cancel := context.WithTimeout(background, s.timeout)
@@ -226,28 +226,32 @@ func exchange(s *shadow, out *http.Request) error {
 		err = drain(res)
 	}
 	cancel()
-	if err == nil {
-		if res.StatusCode/100 != 2 {
-			s.mirror.counts.answered(res.StatusCode)
-		}
-		if s.mirrored.Add(1) > watchedCount {
-			measure(s, ctx, out, res)
-		}
+	if err == nil && (res.StatusCode/100 != 2 || s.mirrored.Add(1) > watchedCount) {
+		countMore(s, ctx, body, res)
 	}
 	return err
 }
 
-// measure counts how long the exchange took and what was sent and read. It has
-// the time from the deadline of the exchange, which has to be set anyway.
-func measure(s *shadow, ctx context.Context, out *http.Request, res *http.Response) {
+// countMore counts an answer whose status is not 2xx and, while somebody looks,
+// how long the exchange took and what was sent and read. The length of the request
+// is not that of its head, which is unknown before trailers. It has the time from
+// the deadline of the exchange, which has to be set anyway.
+func countMore(s *shadow, ctx context.Context, body []byte, res *http.Response) {
+	counts := &s.mirror.counts
+	if res.StatusCode/100 != 2 {
+		counts.answered(res.StatusCode)
+		if s.mirrored.Add(1) < watchedCount {
+			return
+		}
+	}
 	if deadline, ok := ctx.Deadline(); ok {
-		s.mirror.counts.measured(s.timeout-time.Until(deadline), out.ContentLength, res.ContentLength)
+		counts.measured(s.timeout-time.Until(deadline), int64(len(body)), res.ContentLength)
 	}
 }
 
 // exchangeCompared is exchange with an answer that is kept and then compared with
 // live's.
-func exchangeCompared(s *shadow, out *http.Request, p *pair) {
+func exchangeCompared(s *shadow, out *http.Request, body []byte, p *pair) {
 	ctx, cancel := context.WithTimeout(background, s.timeout)
 	began := time.Now()
 	res, err := s.transport.RoundTrip(out.WithContext(ctx))
@@ -259,11 +263,8 @@ func exchangeCompared(s *shadow, out *http.Request, p *pair) {
 		s.failed(err)
 	} else {
 		p.shadow.Took = time.Since(began)
-		if res.StatusCode/100 != 2 {
-			s.mirror.counts.answered(res.StatusCode)
-		}
-		if s.mirrored.Add(1) > watchedCount {
-			measure(s, ctx, out, res)
+		if res.StatusCode/100 != 2 || s.mirrored.Add(1) > watchedCount {
+			countMore(s, ctx, body, res)
 		}
 	}
 	judge(s, p, err)

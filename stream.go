@@ -112,6 +112,9 @@ func (c *bodyCopy) decide() {
 		c.m.shadow.mirror.counts.large.Add(1)
 		freePlace(c.m)
 		c.buf = nil
+		if c.pair != nil {
+			settle(c.pair, nil, "") // nobody will ask for live's answer
+		}
 		return
 	}
 	if len(c.out.Trailer) == 0 {

@@ -242,3 +242,24 @@ func FuzzJudge(f *testing.F) {
 		}
 	})
 }
+
+// What is at a path to ignore is not shown with a body that is compared as bytes
+// because one of the two is no JSON.
+func TestIgnoredValuesAreNotShownWithBodies(t *testing.T) {
+	const iban = `{"iban":"DE0212"}`
+	tests := []struct {
+		name         string
+		live, shadow *Answer
+		want         string
+	}{
+		{"an error page", jsonAnswer(iban), answer(200, "text/html", "<p>"), `body: application/json, 17 bytes, from byte 0 | text/html, 3 bytes, from byte 0: "<p>"`},
+		{"cut short", jsonAnswer(iban), jsonAnswer(iban[:14]), "body: application/json, 17 bytes, from byte 14 | application/json, 14 bytes, from byte 14"},
+		{"another type", answer(200, "text/plain", " "+iban), answer(200, "text/plain", "[1]"), "body: text/plain, 18 bytes, from byte 0 | text/plain, 3 bytes, from byte 0"},
+	}
+	for _, test := range tests {
+		got := found(Judge(rules(t, "$.iban"), test.live, test.shadow))
+		if len(got) != 2 || got[1] != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}

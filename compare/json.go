@@ -80,6 +80,9 @@ func (d *differ) compareObjects(live, shadow map[string]interface{}, path []stri
 	for _, name := range names {
 		l, inLive := live[name]
 		s, inShadow := shadow[name]
+		if inLive && inShadow && reflect.DeepEqual(l, s) {
+			continue // as most are: there is no need for a path to it
+		}
 		at := below(path, memberStep(name))
 		if inLive && inShadow {
 			d.compare(l, s, at)
@@ -100,6 +103,9 @@ func (d *differ) compareLists(live, shadow []interface{}, path []string) {
 		n = len(shadow)
 	}
 	for i := 0; i < n; i++ {
+		if reflect.DeepEqual(live[i], shadow[i]) {
+			continue
+		}
 		d.compare(live[i], shadow[i], below(path, "["+strconv.Itoa(i)+"]"))
 	}
 }

@@ -115,15 +115,25 @@ func headerValue(name string, values []string) Value {
 }
 
 // bodyValue is a body that is not compared as JSON: its type, its size, and what
-// it has where the two begin to differ.
-func bodyValue(a *Answer, body, other []byte) Value {
+// it has where the two begin to differ. Of one that is JSON, or was to be, only
+// where, if there are paths to ignore: what is there may be at one of them.
+func bodyValue(r *Rules, a *Answer, body, other []byte) Value {
 	kind, _, _ := strings.Cut(first(a.Header["Content-Type"]), ";")
 	if kind == "" {
 		kind = "no type"
 	}
 	at := common(body, other)
-	shown := fmt.Sprintf("%s, %d bytes, from byte %d: %q", cut(kind, 40), len(body), at, cut(string(body[at:]), 40))
+	shown := fmt.Sprintf("%s, %d bytes, from byte %d", cut(kind, 40), len(body), at)
+	if len(r.Ignore) == 0 || !looksLikeJSON(a, body) {
+		shown += fmt.Sprintf(": %q", cut(string(body[at:]), 40))
+	}
 	return Value{Kind: "body", Text: shown, hash: Hash(string(body))}
+}
+
+// looksLikeJSON reports whether the body is JSON by its type or its beginning.
+func looksLikeJSON(a *Answer, body []byte) bool {
+	text := bytes.TrimSpace(body)
+	return isJSON(a) || len(text) > 0 && (text[0] == '{' || text[0] == '[')
 }
 
 // common returns how many bytes a and b begin with alike. It halves what is left

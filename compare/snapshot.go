@@ -64,8 +64,16 @@ func (v *Verdict) Snapshot() *Snapshot {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := &Snapshot{Outcomes: copied(v.outcomes), Skipped: copied(v.skipped), Live: v.live.Clone(), Shadow: v.shadow.Clone()}
-	if v.account != nil {
-		s.Account = v.account.snapshot()
+	if a := v.account; a != nil {
+		for outcome, n := range a.outcomes {
+			s.Outcomes[outcome] += n
+		}
+		for reason, n := range a.skipped {
+			s.Skipped[reason] += n
+		}
+		s.Live.Merge(a.live)
+		s.Shadow.Merge(a.shadow)
+		s.Account = a.snapshot()
 	}
 	return s
 }

@@ -31,7 +31,8 @@ const other = "(others)"
 type Verdict struct {
 	mu sync.Mutex
 
-	// Since the start, whatever becomes of the rules.
+	// Of the pairs that the account does not have: those that were added before it
+	// began, and those judged by other rules.
 	outcomes map[string]int64
 	skipped  map[string]int64
 	live     *latency.Histogram
@@ -54,6 +55,7 @@ type account struct {
 	kinds      map[string]*kind
 	endpoints  map[string]int64 // pairs compared
 	intervals  []Interval
+	until      time.Time     // the end of the last interval
 	width      time.Duration // of an interval
 	kept       []Kept        // the latest mismatches, the newest first
 }
@@ -112,6 +114,9 @@ func NewVerdict() *Verdict {
 func (v *Verdict) Begin(rules *Rules) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.account != nil {
+		v.takeOver(v.account)
+	}
 	v.account = nil
 	if rules == nil {
 		return
@@ -132,50 +137,74 @@ func (v *Verdict) Begin(rules *Rules) {
 	}
 }
 
+// takeOver adds what an account has that ends to the totals since the start.
+func (v *Verdict) takeOver(a *account) {
+	for outcome, n := range a.outcomes {
+		v.outcomes[outcome] += n
+	}
+	for reason, n := range a.skipped {
+		v.skipped[reason] += n
+	}
+	v.live.Merge(a.live)
+	v.shadow.Merge(a.shadow)
+}
+
 // Add counts a pair that was judged, or skipped, under the rules.
+//
+// It and what it calls for every pair are short, with what only some need in
+// functions of their own: see the notes on interpreted code in mirror.go.
 func (v *Verdict) Add(rules *Rules, req *Request, live, shadow *Answer, f *Finding) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if a := v.account; a == nil || a.rules != rules {
+		v.addToTotals(live, shadow, f)
+	} else if f.Outcome == Skipped {
+		a.outcomes[Skipped]++
+		a.skipped[f.Reason]++
+	} else {
+		a.add(req, live, shadow, f)
+	}
+}
+
+// addToTotals counts a pair that is not the account's.
+func (v *Verdict) addToTotals(live, shadow *Answer, f *Finding) {
 	v.outcomes[f.Outcome]++
 	if f.Outcome == Skipped {
 		v.skipped[f.Reason]++
-	} else {
-		v.live.Add(live.Took)
-		v.shadow.Add(shadow.Took)
-	}
-	a := v.account
-	if a == nil || a.rules != rules {
 		return
 	}
-	a.outcomes[f.Outcome]++
-	if f.Outcome == Skipped {
-		a.skipped[f.Reason]++
-		return
-	}
-	a.add(req, live, shadow, f)
+	v.live.Add(live.Took)
+	v.shadow.Add(shadow.Took)
 }
 
 func (a *account) add(req *Request, live, shadow *Answer, f *Finding) {
+	a.outcomes[f.Outcome]++
 	a.live.Add(live.Took)
 	a.shadow.Add(shadow.Took)
 	a.difference.Add(shadow.Took - live.Took)
 	s := statuses{live: live.Status, shadow: shadow.Status}
-	if _, ok := a.statuses[s]; !ok && len(a.statuses) >= maxStatuses {
+	if a.statuses[s] == 0 && len(a.statuses) >= maxStatuses {
 		s = statuses{} // the others
 	}
 	a.statuses[s]++
 	where := endpoint(req)
-	if _, ok := a.endpoints[where]; !ok && len(a.endpoints) >= maxEndpoints {
+	if a.endpoints[where] == 0 && len(a.endpoints) >= maxEndpoints {
 		where = other
 	}
 	a.endpoints[where]++
 	now := time.Now()
-	i := a.interval(now)
+	if !now.Before(a.until) {
+		a.nextInterval(now)
+	}
 	if f.Outcome == Match {
-		a.intervals[i].Matched++
+		a.intervals[len(a.intervals)-1].Matched++
 		return
 	}
-	a.intervals[i].Mismatched++
+	a.addMismatch(req, live, shadow, f, where, now)
+}
+
+func (a *account) addMismatch(req *Request, live, shadow *Answer, f *Finding, where string, now time.Time) {
+	a.intervals[len(a.intervals)-1].Mismatched++
 	a.addKind(a.addDifferences(f, where, now))
 	a.keep(req, live, shadow, f)
 }
@@ -273,19 +302,15 @@ func (a *account) shownPath(req *Request) string {
 	return template(req.Path)
 }
 
-// interval returns the index of the interval that now is in.
-func (a *account) interval(now time.Time) int {
-	for {
-		n := len(a.intervals)
-		if n > 0 && now.Before(a.intervals[n-1].Start.Add(a.width)) {
-			return n - 1
-		}
-		if n == maxIntervals {
+// nextInterval makes the last interval the one that now is in.
+func (a *account) nextInterval(now time.Time) {
+	for !now.Before(a.until) {
+		if len(a.intervals) == maxIntervals {
 			a.widen()
-			continue
+		} else {
+			a.intervals = append(a.intervals, Interval{Start: a.since.Add(now.Sub(a.since) / a.width * a.width)})
 		}
-		a.intervals = append(a.intervals, Interval{Start: a.since.Add(now.Sub(a.since) / a.width * a.width)})
-		return n
+		a.until = a.intervals[len(a.intervals)-1].Start.Add(a.width)
 	}
 }
 

@@ -186,7 +186,10 @@ func TestTimeLineGrowsWider(t *testing.T) {
 	a := begun(rules(t)).account
 	n := int64(0)
 	for at := time.Duration(0); at < 8*time.Hour; at += 37 * time.Second {
-		a.intervals[a.interval(a.since.Add(at))].Matched++
+		if now := a.since.Add(at); !now.Before(a.until) {
+			a.nextInterval(now)
+		}
+		a.intervals[len(a.intervals)-1].Matched++
 		n++
 	}
 	var sum int64
@@ -242,6 +245,24 @@ func TestVerdictIsForManyGoroutines(t *testing.T) {
 	wait.Wait()
 	if a := v.Snapshot().Account; a.Outcomes[Match] != 50 || a.Outcomes[Mismatch] != 350 || a.Live.Count() != 400 {
 		t.Errorf("%v and %d latencies, want 50, 350 and 400", a.Outcomes, a.Live.Count())
+	}
+}
+
+// What an account has counted counts since the start when the next one begins.
+func TestTotalsOutliveAccounts(t *testing.T) {
+	r := rules(t)
+	v := begun(r)
+	for i := 0; i < 3; i++ {
+		v.Begin(r)
+		judge(v, r, "GET", "/invoices", `{"n":1}`, `{"n":1}`)
+		v.Add(r, &Request{Method: "GET", Path: "/invoices"}, nil, nil, Skip(Stream))
+	}
+	s := v.Snapshot()
+	if s.Outcomes[Match] != 3 || s.Outcomes[Skipped] != 3 || s.Skipped[Stream] != 3 || s.Live.Count() != 3 || s.Shadow.Count() != 3 {
+		t.Errorf("%v, skipped %v, %d and %d latencies; want 3 of each", s.Outcomes, s.Skipped, s.Live.Count(), s.Shadow.Count())
+	}
+	if a := s.Account; a.Outcomes[Match] != 1 || a.Skipped[Stream] != 1 || a.Live.Count() != 1 {
+		t.Errorf("the last account has %v, skipped %v, %d latencies; want 1 of each", a.Outcomes, a.Skipped, a.Live.Count())
 	}
 }
 

@@ -29,15 +29,30 @@ type Histogram struct {
 
 // Add counts d. A negative one, which a clock that is set back makes, counts as 0.
 func (h *Histogram) Add(d time.Duration) {
-	if d < 0 {
-		d = 0
-	}
 	if h.counts == nil {
 		h.counts = make([]int64, buckets)
+	}
+	if d < 0 {
+		d = 0
 	}
 	h.counts[bucket(d)]++
 	h.count++
 	h.sum += d
+}
+
+// Merge adds all that o counts.
+func (h *Histogram) Merge(o *Histogram) {
+	if o.counts == nil {
+		return
+	}
+	if h.counts == nil {
+		h.counts = make([]int64, buckets)
+	}
+	for i, n := range o.counts {
+		h.counts[i] += n
+	}
+	h.count += o.count
+	h.sum += o.sum
 }
 
 // Count returns how many durations were added, and Sum what they amount to.

@@ -85,6 +85,24 @@ func TestBucketsMeetWithoutGaps(t *testing.T) {
 	}
 }
 
+func TestMergedHistogramsHaveTheDurationsOfBoth(t *testing.T) {
+	both, more := &Histogram{}, &Histogram{}
+	both.Merge(more) // nothing to nothing
+	if got := both.Quantile(0.5); got != 0 || both.Count() != 0 {
+		t.Errorf("median %s of %d, want 0 of 0", got, both.Count())
+	}
+	more.Add(time.Second)
+	more.Add(time.Second)
+	both.Merge(more)
+	both.Add(time.Millisecond)
+	if both.Count() != 3 || both.Sum() != 2*time.Second+time.Millisecond || both.Quantile(0.5) < 900*time.Millisecond {
+		t.Errorf("%d durations, %s in all, median %s; want 3, 2.001s and about 1s", both.Count(), both.Sum(), both.Quantile(0.5))
+	}
+	if more.Count() != 2 {
+		t.Errorf("the other has %d durations, want 2 as before", more.Count())
+	}
+}
+
 func TestDifferencesMayBeNegative(t *testing.T) {
 	s := &Differences{}
 	if got := s.Quantile(0.5); got != 0 {

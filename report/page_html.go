@@ -7,7 +7,8 @@ const pageHead = `<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8"/>
-<meta name="viewport" content="width=device-width, initial-scale=1"/>
+{{if .Base}}<base href="{{.Base}}"/>
+{{end}}<meta name="viewport" content="width=device-width, initial-scale=1"/>
 <meta name="color-scheme" content="light dark"/>
 <meta name="robots" content="noindex"/>
 {{if .Refresh}}<meta http-equiv="refresh" content="{{.Refresh}}"/>
@@ -254,9 +255,9 @@ const pageBody = `</head>
 <h3>Agreement over time</h3>
 <svg class="chart" role="img" width="100%" height="196"><title>Share of answers that agree, over time</title><desc>{{.Summary}}</desc>
 <line x1="0" x2="100%" y1="18" y2="18"/><line x1="0" x2="100%" y1="68" y2="68"/><line x1="0" x2="100%" y1="118" y2="118"/><line x1="0" x2="100%" y1="172" y2="172"/>
+<text x="0" y="14">{{.Top}}</text><text x="0" y="64">{{.Middle}}</text><text x="0" y="114">{{.Bottom}}</text><text x="0" y="137">answers</text>
 <svg class="plot" x="0" y="18" width="100%" height="100" viewBox="0 0 100 100" preserveAspectRatio="none"><path class="rate" d="{{.Path}}"/></svg>
 <svg x="0" y="142" width="100%" height="30">{{range .Bars}}<rect class="volume" x="{{.X}}" y="{{.Y}}" width="{{.Width}}" height="{{.Height}}"/>{{end}}</svg>
-<text x="0" y="14">{{.Top}}</text><text x="0" y="64">{{.Middle}}</text><text x="0" y="114">{{.Bottom}}</text><text x="0" y="137">answers</text>
 {{range .Ticks}}<text x="{{.At}}" y="190" text-anchor="{{.Anchor}}">{{.Label}}</text>{{end}}
 </svg>
 <p class="small muted apart">The axis begins at {{.Bottom}}. Where the line breaks, no answers were compared.</p>
@@ -295,8 +296,8 @@ const pageBody = `</head>
 <svg class="chart" role="img" width="100%" height="150"><title>Share of answers done within a time</title><desc>{{.Summary}}</desc>
 <line x1="0" x2="100%" y1="18" y2="18"/><line x1="0" x2="100%" y1="68" y2="68"/><line x1="0" x2="100%" y1="118" y2="118"/>
 {{range .Ticks}}<line x1="{{.At}}" x2="{{.At}}" y1="118" y2="124"/>{{end}}
-<svg class="plot" x="0" y="18" width="100%" height="100" viewBox="0 0 100 100" preserveAspectRatio="none">{{if .Live}}<path class="live" d="{{.Live}}"/>{{end}}<path class="shadow" d="{{.Shadow}}"/></svg>
 <text x="0" y="14">100%</text><text x="0" y="64">50%</text>
+<svg class="plot" x="0" y="18" width="100%" height="100" viewBox="0 0 100 100" preserveAspectRatio="none">{{if .Live}}<path class="live" d="{{.Live}}"/>{{end}}<path class="shadow" d="{{.Shadow}}"/></svg>
 {{range .Ticks}}<text x="{{.At}}" y="138" text-anchor="{{.Anchor}}">{{.Label}}</text>{{end}}
 </svg>
 <details><summary class="small">The same in numbers</summary>

@@ -174,7 +174,7 @@ func TestThePolicyAllowsThePagesStyleOnly(t *testing.T) {
 	page, _ := written(t, documentOf(billing()), "")
 	_, rest, _ := strings.Cut(page, "<style>")
 	style, _, _ := strings.Cut(rest, "</style>")
-	want := "default-src 'none'; style-src '" + hashOf(style) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	want := "default-src 'none'; style-src '" + hashOf(style) + "'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 	if len(style) < 1000 || PagePolicy != want {
 		t.Errorf("got  %s\nwant %s", PagePolicy, want)
 	}

@@ -30,7 +30,8 @@ const refreshAfter = 10
 // none.
 type view struct {
 	Generated moment
-	Refresh   int // in seconds; 0: not by itself
+	Base      string // where links begin; "": here
+	Refresh   int    // in seconds; 0: not by itself
 	Mirrors   []mirrorView
 	Many      bool
 }
