@@ -166,7 +166,9 @@ func corpus() []corpusCase {
 
 // Every request of the corpus goes through two Traefiks, alike but for the
 // middleware, to the same live upstream.
-func TestCorpus(t *testing.T) {
+func TestCorpus(t *testing.T) { testbed.InBothModes(t, testCorpus) }
+
+func testCorpus(t *testing.T, options testbed.Values) {
 	release := testbed.MustUsedRelease(t)
 	// Releases before these do not clean paths and do not know the option.
 	sanitizes := release.Has("v2.11.24", "v3.3.6")
@@ -192,7 +194,7 @@ func TestCorpus(t *testing.T) {
 				Router("all", "PathPrefix(`/`)", "billing")})
 			mirrored := runTraefik(t, testbed.Options{Static: static, Dynamic: testbed.Dynamic{}.
 				Service("billing", live.URL()).
-				Mirror(middleware, testbed.Values{"url": shadow.URL()}).
+				Mirror(middleware, with(options, "url", shadow.URL())).
 				Router("all", "PathPrefix(`/`)", "billing", middleware)})
 			for _, c := range corpus() {
 				if c.sanitized && !point.sanitizes {
@@ -323,8 +325,10 @@ func unframed(r testbed.Request) []string {
 }
 
 // A client that holds its body back until it is told to go on is told so.
-func TestClientThatWaitsToGoOn(t *testing.T) {
-	b := run(t, setup{})
+func TestClientThatWaitsToGoOn(t *testing.T) { testbed.InBothModes(t, testClientThatWaitsToGoOn) }
+
+func testClientThatWaitsToGoOn(t *testing.T, options testbed.Values) {
+	b := run(t, setup{options: options})
 	c := dial(t, b.Traefik)
 	c.say(head("POST", "/invoices", mirrorHost, "Expect: 100-continue", "Content-Length: "+strconv.Itoa(len(invoice))))
 	if resp := c.hear("POST"); resp.StatusCode != http.StatusContinue {

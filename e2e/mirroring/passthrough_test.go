@@ -20,8 +20,10 @@ import (
 // plainly returns the request with the plain router's host.
 func plainly(request string) string { return strings.Replace(request, mirrorHost, plainHost, 1) }
 
-func TestWebSocketIsNotMirrored(t *testing.T) {
-	b := run(t, setup{live: testbed.UpstreamOptions{Streaming: true, Handler: http.HandlerFunc(ledgerSocket)}})
+func TestWebSocketIsNotMirrored(t *testing.T) { testbed.InBothModes(t, testWebSocketIsNotMirrored) }
+
+func testWebSocketIsNotMirrored(t *testing.T, options testbed.Values) {
+	b := run(t, setup{options: options, live: testbed.UpstreamOptions{Streaming: true, Handler: http.HandlerFunc(ledgerSocket)}})
 	for _, host := range []string{plainHost, mirrorHost} {
 		ctx := within(t, patience)
 		conn, _, err := websocket.Dial(ctx, b.URL("/ledger"), &websocket.DialOptions{Host: host, Subprotocols: []string{"ledger.v1"}})
@@ -83,7 +85,9 @@ func ledgerSocket(rw http.ResponseWriter, req *http.Request) {
 }
 
 // A protocol that Traefik has not heard of passes both ways too.
-func TestUpgradeIsNotMirrored(t *testing.T) {
+func TestUpgradeIsNotMirrored(t *testing.T) { testbed.InBothModes(t, testUpgradeIsNotMirrored) }
+
+func testUpgradeIsNotMirrored(t *testing.T, options testbed.Values) {
 	live := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		if req.Header.Get("Upgrade") == "" {
 			return
@@ -102,7 +106,7 @@ func TestUpgradeIsNotMirrored(t *testing.T) {
 			io.WriteString(conn, "BOOKED "+line)
 		}
 	})
-	b := run(t, setup{live: testbed.UpstreamOptions{Streaming: true, Handler: live}})
+	b := run(t, setup{options: options, live: testbed.UpstreamOptions{Streaming: true, Handler: live}})
 	for _, host := range []string{plainHost, mirrorHost} {
 		for _, connection := range []string{"Upgrade", "upgrade", "keep-alive, Upgrade"} {
 			c := dial(t, b.Traefik)
@@ -129,8 +133,10 @@ func TestUpgradeIsNotMirrored(t *testing.T) {
 
 // What CONNECT gets from Traefik it gets with the middleware too, and the
 // shadow never hears of it.
-func TestConnectIsNotMirrored(t *testing.T) {
-	b := run(t, setup{})
+func TestConnectIsNotMirrored(t *testing.T) { testbed.InBothModes(t, testConnectIsNotMirrored) }
+
+func testConnectIsNotMirrored(t *testing.T, options testbed.Values) {
+	b := run(t, setup{options: options})
 	request := "CONNECT " + mirrorHost + ":443 HTTP/1.1\r\nHost: " + mirrorHost + ":443\r\n\r\n"
 	want := exchange(t, b.Traefik, strings.ReplaceAll(request, mirrorHost, plainHost))
 	live := len(b.live.Requests())
@@ -194,7 +200,11 @@ func count(requests []testbed.Request, target string) int {
 // An Upgrade header without its Connection is mirrored, as the corpus shows; a
 // marker, whoever set it, is not.
 func TestMarkedRequestsAreNotMirrored(t *testing.T) {
-	b := run(t, setup{})
+	testbed.InBothModes(t, testMarkedRequestsAreNotMirrored)
+}
+
+func testMarkedRequestsAreNotMirrored(t *testing.T, options testbed.Values) {
+	b := run(t, setup{options: options})
 	for _, line := range []string{"X-Mirrored-By: shadow-billing@file", "x-mirrored-by: another", "X-Mirrored-By:"} {
 		expect(t, b.Traefik, http.StatusOK, sized("POST", "/invoices", mirrorHost, invoice, line))
 	}
@@ -232,7 +242,9 @@ func TestLoopEndsAfterOneRound(t *testing.T) {
 
 // The next event is not sent before the client has heard the last: an answer
 // that is held back anywhere never goes on.
-func TestEventsArriveOneByOne(t *testing.T) {
+func TestEventsArriveOneByOne(t *testing.T) { testbed.InBothModes(t, testEventsArriveOneByOne) }
+
+func testEventsArriveOneByOne(t *testing.T, options testbed.Values) {
 	tests := []struct {
 		name        string
 		contentType string
@@ -259,7 +271,7 @@ func TestEventsArriveOneByOne(t *testing.T) {
 					}
 				}
 			})
-			b := run(t, setup{live: testbed.UpstreamOptions{Handler: live}})
+			b := run(t, setup{options: options, live: testbed.UpstreamOptions{Handler: live}})
 			for _, host := range []string{plainHost, mirrorHost} {
 				c := dial(t, b.Traefik)
 				c.say(head("GET", "/events", host, "Accept: "+test.contentType))
@@ -280,7 +292,9 @@ func TestEventsArriveOneByOne(t *testing.T) {
 }
 
 // Answers of every kind reach the client as they would without the middleware.
-func TestAnswersAreUntouched(t *testing.T) {
+func TestAnswersAreUntouched(t *testing.T) { testbed.InBothModes(t, testAnswersAreUntouched) }
+
+func testAnswersAreUntouched(t *testing.T, options testbed.Values) {
 	big := []byte(testbed.Payload(20 << 20))
 	modified := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	answers := http.NewServeMux()
@@ -330,7 +344,7 @@ func TestAnswersAreUntouched(t *testing.T) {
 	})
 	answers.HandleFunc("/unanswered", func(rw http.ResponseWriter, req *http.Request) { panic(http.ErrAbortHandler) })
 	answers.HandleFunc("/health/", func(http.ResponseWriter, *http.Request) {})
-	b := run(t, setup{live: testbed.UpstreamOptions{Handler: answers}})
+	b := run(t, setup{options: options, live: testbed.UpstreamOptions{Handler: answers}})
 
 	tests := []struct {
 		name    string

@@ -31,6 +31,8 @@ const (
 type town struct {
 	live    *testbed.Upstream
 	shadows map[string]*testbed.Upstream // by mirror; nil: a town without the middleware
+
+	compares bool // answers are compared, by rules that change with the options
 }
 
 func newTown(t *testing.T, mirrored bool) *town {
@@ -73,13 +75,20 @@ func (town *town) configuration(n int) testbed.Dynamic {
 		names = append(names, visiting)
 		config.Mirror(visiting, testbed.Values{"url": town.shadows[visiting].URL()})
 	}
+	changes := testbed.Values{
+		"url":                  town.shadows[changing].URL(),
+		"timeout":              fmt.Sprintf("%dms", 5000+revision(n)),
+		"customRequestHeaders": testbed.Values{revisionHeader: strconv.Itoa(revision(n))},
+	}
+	stays := testbed.Values{"url": town.shadows[steady].URL()}
+	if town.compares {
+		changes["compare"] = testbed.Values{"ignore": fmt.Sprintf("$.revision%d", revision(n))}
+		stays["compare"] = testbed.Values{"show": "values", "keep": 1000}
+		config.Report()
+	}
 	return config.
-		Mirror(changing, testbed.Values{
-			"url":                  town.shadows[changing].URL(),
-			"timeout":              fmt.Sprintf("%dms", 5000+revision(n)),
-			"customRequestHeaders": testbed.Values{revisionHeader: strconv.Itoa(revision(n))},
-		}).
-		Mirror(steady, testbed.Values{"url": town.shadows[steady].URL()}).
+		Mirror(changing, changes).
+		Mirror(steady, stays).
 		Mirror(paused, testbed.Values{"url": town.shadows[paused].URL()}).
 		Router(billing, host(billing), "billing", names...).
 		Router(ledger, host(ledger), "billing", steady, paused)
@@ -95,13 +104,14 @@ func visits(n int) bool { return n%4 == 2 || n%4 == 3 }
 func TestReloadStorm(t *testing.T) {
 	const reloads = 200
 	var without figures // by how much a Traefik without the middleware grows
-	for _, mirrored := range []bool{false, true} {
-		name := "without-mirror"
-		if mirrored {
-			name = "mirrored"
-		}
+	for _, name := range []string{"without-mirror", "mirrored", "comparing"} {
 		t.Run(name, func(t *testing.T) {
+			mirrored := name != "without-mirror"
 			town := newTown(t, mirrored)
+			if town.compares = name == "comparing"; town.compares {
+				// The other one's answers all differ.
+				town.shadows[changing].Handle(http.HandlerFunc(book))
+			}
 			traefik := runTraefik(t, town.configuration(0))
 			before := town.storm(t, traefik, reloads)
 			// What a mirror that stays has for each of its few connections, and a few
@@ -178,6 +188,10 @@ func (town *town) check(t *testing.T, traefik *testbed.Traefik, load *load, n in
 			t.Errorf("%d of the %d requests at %s say that they are its own, want all", got, len(requests), mirror)
 		}
 	}
+	if town.compares {
+		checkComparison(t, traefik, changing, "match", load.count(billing))
+		checkComparison(t, traefik, steady, "mismatch", load.count(ledger))
+	}
 	visited := town.shadows[visiting].Requests()
 	load.check(t, visiting, billing, visited, false)
 	if len(visited) == 0 || len(visited) == load.count(billing) {
@@ -213,6 +227,18 @@ func (town *town) check(t *testing.T, traefik *testbed.Traefik, load *load, n in
 		_, visitingOpen := town.shadows[visiting].Connections()
 		if visitingOpen > 0 || changingOpen > most {
 			return fmt.Errorf("%d connections to %s, which was removed, and %d to %s, want none and at most %d", visitingOpen, visiting, changingOpen, changing, most)
+		}
+		return nil
+	})
+}
+
+// checkComparison fails the test unless the mirror has found, since the start and
+// through all reloads, the outcome of each of n pairs.
+func checkComparison(t *testing.T, traefik *testbed.Traefik, mirror, outcome string, n int) {
+	t.Helper()
+	eventually(t, func() error {
+		if r := traefik.MustReport(t, mirror); r.Compared[outcome] != int64(n) || r.InFlight > 0 {
+			return fmt.Errorf("%s: %v compared, skipped for %v, %d in flight; want %s %d times", mirror, r.Compared, r.Skipped, r.InFlight, outcome, n)
 		}
 		return nil
 	})

@@ -178,7 +178,7 @@ type grpcBench struct {
 
 const grpcLimit = 64 << 10
 
-func runGRPC(t *testing.T) *grpcBench {
+func runGRPC(t *testing.T, options testbed.Values) *grpcBench {
 	t.Helper()
 	ca, err := testbed.NewCA()
 	if err != nil {
@@ -189,7 +189,9 @@ func runGRPC(t *testing.T) *grpcBench {
 		t.Fatal(err)
 	}
 	b := &grpcBench{live: runLedger(t), shadow: runLedger(t, grpc.Creds(credentials.NewServerTLSFromCert(&cert)))}
-	b.start(t, "https://"+b.shadow.addr, testbed.Values{"tls": testbed.Values{"rootCAs": string(ca.PEM())}, "maxBodySize": grpcLimit})
+	options["tls"] = testbed.Values{"rootCAs": string(ca.PEM())}
+	options["maxBodySize"] = grpcLimit
+	b.start(t, "https://"+b.shadow.addr, options)
 	return b
 }
 
@@ -351,8 +353,10 @@ func numbered(n, size int) []string {
 
 // All kinds of calls end for the client as they do without the middleware, and
 // with their copies go all messages, in order.
-func TestGRPCCallsAreMirrored(t *testing.T) {
-	b := runGRPC(t)
+func TestGRPCCallsAreMirrored(t *testing.T) { testbed.InBothModes(t, testGRPCCallsAreMirrored) }
+
+func testGRPCCallsAreMirrored(t *testing.T, options testbed.Values) {
+	b := runGRPC(t, options)
 	ctx, _ := grpcContext(t)
 	few, many := numbered(5, 30), numbered(300, 150)
 	stream := func(desc *grpc.StreamDesc, method string, messages []string, lockStep bool) func(string) outcome {
@@ -402,8 +406,10 @@ func TestGRPCCallsAreMirrored(t *testing.T) {
 
 // gRPC wants the end of a call in a DATA frame, though it be empty, and does not
 // see one that comes with the headers.
-func TestGRPCCallWithoutMessages(t *testing.T) {
-	b := runGRPC(t)
+func TestGRPCCallWithoutMessages(t *testing.T) { testbed.InBothModes(t, testGRPCCallWithoutMessages) }
+
+func testGRPCCallWithoutMessages(t *testing.T, options testbed.Values) {
+	b := runGRPC(t, options)
 	ctx, _ := grpcContext(t)
 	want := b.stream(ctx, plainHost, &uploadStream, uploads, nil, false)
 	if got := b.stream(ctx, streamHost, &uploadStream, uploads, nil, false); !reflect.DeepEqual(got, want) || !slices.Equal(got.answers, []string{"0"}) {
@@ -414,7 +420,11 @@ func TestGRPCCallWithoutMessages(t *testing.T) {
 
 // Calls that do not come to their end, or are too large, are live's alone.
 func TestGRPCCallsThatAreNotMirrored(t *testing.T) {
-	b := runGRPC(t)
+	testbed.InBothModes(t, testGRPCCallsThatAreNotMirrored)
+}
+
+func testGRPCCallsThatAreNotMirrored(t *testing.T, options testbed.Values) {
+	b := runGRPC(t, options)
 	const each = 10_000
 	large := numbered(grpcLimit/each+1, each)
 	tests := []struct {
@@ -510,7 +520,7 @@ func TestGRPCCallsThatAreNotMirrored(t *testing.T) {
 // The messages of a unary call are there before its end is: it is mirrored
 // though the client gives up, and live and the shadow hear its deadline.
 func TestGRPCDeadlineOfAUnaryCall(t *testing.T) {
-	b := runGRPC(t)
+	b := runGRPC(t, testbed.Values{})
 	for _, host := range []string{plainHost, streamHost} {
 		ctx, cancel := grpcContext(t)
 		done := make(chan outcome, 1)
@@ -536,7 +546,7 @@ func TestGRPCDeadlineOfAUnaryCall(t *testing.T) {
 
 // In buffer mode gRPC passes untouched: lock step would not, if it did not.
 func TestGRPCIsNotMirroredInBufferMode(t *testing.T) {
-	b := runGRPC(t)
+	b := runGRPC(t, testbed.Values{})
 	ctx, _ := grpcContext(t)
 	messages := numbered(5, 1000)
 	for _, lockStep := range []bool{true, false} {

@@ -45,8 +45,12 @@ func tellLines(told chan<- string) http.HandlerFunc {
 // The client sends the next piece only when live has confirmed the last: a body
 // that is held back anywhere never goes on.
 func TestLiveHasEachPieceBeforeTheNextIsSent(t *testing.T) {
+	testbed.InBothModes(t, testLiveHasEachPieceBeforeTheNextIsSent)
+}
+
+func testLiveHasEachPieceBeforeTheNextIsSent(t *testing.T, options testbed.Values) {
 	told := make(chan string, 10)
-	b := run(t, nil, tellLines(told), testbed.Options{TLS: true})
+	b := run(t, options, tellLines(told), testbed.Options{TLS: true})
 	for i, transport := range transports {
 		t.Run(transport.name, func(t *testing.T) {
 			var body []string
@@ -217,9 +221,13 @@ func TestLargeUploadTakesNoMemoryBeyondTheLimit(t *testing.T) {
 
 // Sizes about the limit and about the sizes of the buffers on the way, in pieces
 // from one byte to 64 KiB.
-func TestCopyIsTheOriginal(t *testing.T) {
+func TestCopyIsTheOriginal(t *testing.T) { testbed.InBothModes(t, testCopyIsTheOriginal) }
+
+func testCopyIsTheOriginal(t *testing.T, options testbed.Values) {
 	const limit = 100_000
-	b := run(t, testbed.Values{"maxBodySize": limit, "maxInFlight": 1000}, nil, testbed.Options{TLS: true})
+	options["maxBodySize"] = limit
+	options["maxInFlight"] = 1000
+	b := run(t, options, nil, testbed.Options{TLS: true})
 	sizes := []int{0, 1, 2, 511, 512, 4095, 4096, 4097, 65_535, 65_537, limit - 1, limit, limit + 1, 3 * limit}
 	for range 6 {
 		sizes = append(sizes, rand.IntN(limit))
@@ -293,8 +301,13 @@ func compareAll(t *testing.T, b *bench, sent map[string]string, limit int) {
 // There is one place in flight, so that the next request is mirrored only where
 // the place of the one before has been given back.
 func TestAbortedUploadsAreNotMirrored(t *testing.T) {
+	testbed.InBothModes(t, testAbortedUploadsAreNotMirrored)
+}
+
+func testAbortedUploadsAreNotMirrored(t *testing.T, options testbed.Values) {
 	entered := make(chan string, 100)
-	b := run(t, testbed.Values{"maxInFlight": 1}, func(rw http.ResponseWriter, req *http.Request) {
+	options["maxInFlight"] = 1
+	b := run(t, options, func(rw http.ResponseWriter, req *http.Request) {
 		if strings.HasPrefix(req.URL.Path, "/aborted/") {
 			entered <- req.URL.Path
 		}
@@ -346,6 +359,10 @@ func TestAbortedUploadsAreNotMirrored(t *testing.T) {
 
 // Live refuses by the head alone, while the client holds the body back.
 func TestLiveThatAnswersBeforeTheBody(t *testing.T) {
+	testbed.InBothModes(t, testLiveThatAnswersBeforeTheBody)
+}
+
+func testLiveThatAnswersBeforeTheBody(t *testing.T, options testbed.Values) {
 	live := testbed.RunRawUpstream(t, func(conn net.Conn) {
 		br := bufio.NewReader(conn)
 		req, err := http.ReadRequest(br)
@@ -360,7 +377,9 @@ func TestLiveThatAnswersBeforeTheBody(t *testing.T) {
 		io.Copy(io.Discard, br) // a close with bytes unread would break the answer off
 	})
 	b := &bench{shadow: testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})}
-	b.Traefik = runTraefik(t, testbed.Options{TLS: true, Dynamic: routers(live.URL(), b.shadow.URL(), testbed.Values{"maxInFlight": 1, "maxBodySize": -1})})
+	options["maxInFlight"] = 1
+	options["maxBodySize"] = -1
+	b.Traefik = runTraefik(t, testbed.Options{TLS: true, Dynamic: routers(live.URL(), b.shadow.URL(), options)})
 	const announced = 1 << 30
 	piece := testbed.Payload(pieceSize)
 	for _, host := range []string{plainHost, streamHost} {
@@ -409,8 +428,10 @@ func TestLiveThatAnswersBeforeTheBody(t *testing.T) {
 
 // Announced or not, live has the trailers that it would have without the
 // middleware, and so has the shadow.
-func TestTrailers(t *testing.T) {
-	b := run(t, nil, nil, testbed.Options{})
+func TestTrailers(t *testing.T) { testbed.InBothModes(t, testTrailers) }
+
+func testTrailers(t *testing.T, options testbed.Values) {
+	b := run(t, options, nil, testbed.Options{})
 	for name, head := range map[string]string{"announced": "Trailer: X-Checksum\r\n", "unannounced": ""} {
 		t.Run(name, func(t *testing.T) {
 			for i, h := range []string{plainHost, streamHost} {
@@ -441,10 +462,12 @@ func TestTrailers(t *testing.T) {
 
 // The client that asks whether to go on is told so, or refused, as without the
 // middleware.
-func TestExpectContinue(t *testing.T) {
+func TestExpectContinue(t *testing.T) { testbed.InBothModes(t, testExpectContinue) }
+
+func testExpectContinue(t *testing.T, options testbed.Values) {
 	live := testbed.RunRawUpstream(t, refuseOrTake)
 	b := &bench{shadow: testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})}
-	b.Traefik = runTraefik(t, testbed.Options{Static: soonRefused(t), Dynamic: routers(live.URL(), b.shadow.URL(), nil)})
+	b.Traefik = runTraefik(t, testbed.Options{Static: soonRefused(t), Dynamic: routers(live.URL(), b.shadow.URL(), options)})
 	// ask returns the answers in order. The client sends the body when it is
 	// told to, and not at all if it is refused.
 	ask := func(t *testing.T, host, target string, known bool) (answers []string) {
@@ -539,10 +562,13 @@ func needFastProxy(t *testing.T) {
 
 // Traefik's experimental proxy reads and sends bodies by code of its own, not by
 // net/http's.
-func TestFastProxy(t *testing.T) {
+func TestFastProxy(t *testing.T) { testbed.InBothModes(t, testFastProxy) }
+
+func testFastProxy(t *testing.T, options testbed.Values) {
 	needFastProxy(t)
 	const limit = 100_000
-	b := run(t, testbed.Values{"maxBodySize": limit}, nil, testbed.Options{
+	options["maxBodySize"] = limit
+	b := run(t, options, nil, testbed.Options{
 		TLS:    true,
 		Static: testbed.Values{"experimental": testbed.Values{"fastProxy": testbed.Values{"debug": true}}},
 	})
@@ -569,9 +595,14 @@ func TestFastProxy(t *testing.T) {
 
 // More uploads are cut off than there are places: there is but one.
 func TestFastProxyAndAbortedUploads(t *testing.T) {
+	testbed.InBothModes(t, testFastProxyAndAbortedUploads)
+}
+
+func testFastProxyAndAbortedUploads(t *testing.T, options testbed.Values) {
 	needFastProxy(t)
 	entered := make(chan struct{}, 100)
-	b := run(t, testbed.Values{"maxInFlight": 1}, func(rw http.ResponseWriter, req *http.Request) {
+	options["maxInFlight"] = 1
+	b := run(t, options, func(rw http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodPost {
 			entered <- struct{}{}
 		}

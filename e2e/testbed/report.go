@@ -1,0 +1,62 @@
+package testbed
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/trafficshadow/mirror/report"
+)
+
+// ReportHost is the host of the router that [Dynamic.Report] adds.
+const ReportHost = "report.example.com"
+
+// Report adds a router that serves the report about all mirrors.
+func (d Dynamic) Report() Dynamic {
+	return d.Mirror("report", Values{"serve": true}).
+		Router("report", "Host(`"+ReportHost+"`)", "noop@internal", "report")
+}
+
+// Reported returns what the router of [Dynamic.Report] answers at path, which
+// begins with a slash.
+func (t *Traefik) Reported(ctx context.Context, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.URL(path), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Host = ReportHost
+	resp, err := t.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("testbed: report: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("testbed: report: %s answered %s %.200q (%v)", path, resp.Status, body, err)
+	}
+	return body, nil
+}
+
+// MustReport returns what report.json says about the middleware called name in
+// the file provider's configuration.
+func (t *Traefik) MustReport(tb testing.TB, name string) *report.Middleware {
+	tb.Helper()
+	text, err := t.Reported(tb.Context(), "/report.json")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	d := &report.Document{}
+	if err := json.Unmarshal(text, d); err != nil {
+		tb.Fatalf("testbed: report: %v", err)
+	}
+	for _, m := range d.Middlewares {
+		if m.Name == name+"@file" {
+			return m
+		}
+	}
+	tb.Fatalf("%s is not in the report: %.500q", name, text)
+	return nil
+}

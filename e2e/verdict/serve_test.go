@@ -1,0 +1,200 @@
+package verdict
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/trafficshadow/mirror/e2e/testbed"
+)
+
+const (
+	auditor  = "auditor"
+	password = "ledger-2024"
+)
+
+// freeAddr returns an address that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// guarded is the report on an entry point of its own, for those who know the
+// password, below the path /mirror, which is stripped or is not.
+func guarded(stripped bool) testbed.Dynamic {
+	sum := sha1.Sum([]byte(password))
+	d := testbed.Dynamic{}.
+		Middleware("auth", "basicAuth", testbed.Values{"users": []string{auditor + ":{SHA}" + base64.StdEncoding.EncodeToString(sum[:])}}).
+		Middleware("strip", "stripPrefix", testbed.Values{"prefixes": []string{"/mirror"}}).
+		Mirror("report", testbed.Values{"serve": true})
+	names := []string{"auth", "strip", "report"}
+	if !stripped {
+		names = []string{"auth", "report"}
+	}
+	return d.Router("report", "PathPrefix(`/mirror`)", "noop@internal", names...).
+		Set([]string{"operations"}, "http", "routers", "report", "entryPoints")
+}
+
+// The report is where it was put, whole, and for nobody else.
+func TestReportOnAnEntryPointOfItsOwn(t *testing.T) {
+	for name, stripped := range map[string]bool{"stripped": true, "not stripped": false} {
+		t.Run(name, func(t *testing.T) {
+			addr := freeAddr(t)
+			live, shadow := upstream(t, "live", nil), upstream(t, "shadow", nil)
+			traefik := runTraefik(t, testbed.Options{
+				LogLevel: "ERROR",
+				Static:   testbed.Values{"entryPoints": testbed.Values{"operations": testbed.Values{"address": addr}}},
+				Dynamic: guarded(stripped).
+					Service("billing", live.URL()).
+					Mirror(middleware, testbed.Values{"url": shadow.URL(), "compare": testbed.Values{"body": "json"}}).
+					Router("billing", host("billing"), "billing", middleware),
+			})
+			get(t, traefik, "billing", "/invoices/1")
+			ask := func(method, target, password string) (*http.Response, string) {
+				t.Helper()
+				req, err := http.NewRequestWithContext(t.Context(), method, "http://"+addr+target, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if password != "" {
+					req.SetBasicAuth(auditor, password)
+				}
+				resp, err := traefik.Client().Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				body, err := io.ReadAll(resp.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return resp, string(body)
+			}
+
+			for target, kind := range map[string]string{
+				"/mirror/":            "text/html; charset=utf-8",
+				"/mirror/?refresh=0":  "text/html; charset=utf-8",
+				"/mirror/report.json": "application/json",
+				"/mirror/metrics":     "text/plain; version=0.0.4; charset=utf-8",
+			} {
+				resp, body := ask("GET", target, password)
+				if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != kind || !strings.Contains(body, middleware+"@file") {
+					t.Errorf("GET %s: %s, %q, %.200q; want 200, %s and %s in it", target, resp.Status, resp.Header, body, kind, middleware)
+				}
+				head, nothing := ask("HEAD", target, password)
+				if head.StatusCode != 200 || head.Header.Get("Content-Type") != kind || nothing != "" {
+					t.Errorf("HEAD %s: %s, %q, %d bytes of body; want 200, %s and no body", target, head.Status, head.Header, len(nothing), kind)
+				}
+				for _, wrong := range []string{"", "guessed"} {
+					if resp, body := ask("GET", target, wrong); resp.StatusCode != http.StatusUnauthorized || strings.Contains(body, middleware) {
+						t.Errorf("GET %s with password %q: %s, %.100q; want 401", target, wrong, resp.Status, body)
+					}
+				}
+				for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS", "PATCH"} {
+					if resp, _ := ask(method, target, password); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
+						t.Errorf("%s %s: %s, Allow %q; want 405 and GET, HEAD", method, target, resp.Status, resp.Header.Get("Allow"))
+					}
+				}
+			}
+
+			// Wherever one comes in, all that the page links to is there.
+			for _, target := range []string{"/mirror", "/mirror/", "/mirror/?refresh=0"} {
+				at, err := url.Parse("http://" + addr + target)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, body := ask("GET", at.RequestURI(), password)
+				for range 3 {
+					if to, err := resp.Location(); err == nil {
+						at = to
+						resp, body = ask("GET", at.RequestURI(), password)
+					}
+				}
+				if resp.StatusCode != 200 {
+					t.Errorf("%s: leads to %s, which answers %s", target, at, resp.Status)
+					continue
+				}
+				page := readPage(t, body)
+				base := at
+				for _, b := range page.all("base", "") {
+					base = base.ResolveReference(hrefOf(t, b))
+				}
+				links := 0
+				for _, link := range page.all("a", "") {
+					to := base.ResolveReference(hrefOf(t, link))
+					if resp, _ := ask("GET", to.RequestURI(), password); resp.StatusCode != 200 || to.Host != addr {
+						t.Errorf("%s: links to %s, which answers %s", target, to, resp.Status)
+					}
+					links++
+				}
+				if links < 3 {
+					t.Errorf("%s: %d links, want those to report.json, the metrics and itself", target, links)
+				}
+			}
+
+			// Not on the other entry points.
+			if a, err := send(traefik, "report", "GET", "/mirror/", nil, nil); err != nil || a.status != http.StatusNotFound {
+				t.Errorf("on the entry point web: %d (%v), want 404", a.status, err)
+			}
+		})
+	}
+}
+
+func hrefOf(t *testing.T, n node) *url.URL {
+	t.Helper()
+	for _, a := range n.Attr {
+		if a.Key == "href" {
+			u, err := url.Parse(a.Val)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return u
+		}
+	}
+	return &url.URL{}
+}
+
+// A middleware serves the report or it mirrors.
+func TestServeBesideOtherOptionsIsRefused(t *testing.T) {
+	tests := []struct {
+		name    string
+		options testbed.Values
+		says    []string
+	}{
+		{"url", testbed.Values{"serve": true, "url": "http://billing-next:8080"}, []string{"url: ", "takes nothing beside serve", "http://billing-next:8080"}},
+		{"compare", testbed.Values{"serve": "true", "compare": testbed.Values{"body": "json"}}, []string{"compare: takes nothing beside serve"}},
+		{"both", testbed.Values{"serve": true, "url": "http://billing-next:8080", "compare": testbed.Values{"keep": 1}}, []string{"url: ", "compare: "}},
+		{"no boolean", testbed.Values{"serve": "please"}, []string{`serve: "please": takes true or false`}},
+		{"no such option", testbed.Values{"serve": true, "title": "Billing"}, []string{"title: there is no such option"}},
+	}
+	d := testbed.Dynamic{}.Report()
+	for _, test := range tests {
+		d.Mirror(test.name, test.options).Router(test.name, host(test.name), "noop@internal", test.name)
+	}
+	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: d, LogLevel: "ERROR", MirrorDir: mirrorDir()})
+	routers, err := traefik.Routers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range tests {
+		got := strings.Join(routers[test.name].Errors, "; ")
+		for _, want := range append(test.says, "mirror: middleware "+test.name+"@file: ") {
+			if routers[test.name].Status != "disabled" || !strings.Contains(got, want) {
+				t.Errorf("%s: the router is %s: %q, want it disabled and %q", test.name, routers[test.name].Status, got, want)
+			}
+		}
+	}
+	if routers["report"].Status != "enabled" {
+		t.Errorf("the router that has serve alone is %s: %q", routers["report"].Status, routers["report"].Errors)
+	}
+}
