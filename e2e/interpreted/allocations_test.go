@@ -1,6 +1,8 @@
 package interpreted
 
 import (
+	"math"
+	"net/http"
 	"runtime"
 	"testing"
 )
@@ -32,6 +34,42 @@ func TestBodyIsBufferedOnce(t *testing.T) {
 				t.Errorf("a request with a body of %d bytes allocates %d, want %d at most", k.size, each, limit)
 			}
 			t.Logf("%d bytes for each request, %.3f of its body", each, float64(each)/float64(k.size))
+		})
+	}
+}
+
+// What live waits for allocates no more than it has to: interpreted, a function
+// pays for all that is in it, run or not, and so does every request. Where
+// answers are not compared, and where nobody looks at the report, it is as if
+// there were neither.
+func TestLivePathAllocates(t *testing.T) {
+	// One processor, so that the shadow's part does not run meanwhile.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for _, tt := range []struct {
+		kind kind
+		most float64
+	}{
+		{kinds[0], 195},
+		{kinds[1], 243},
+	} {
+		t.Run(tt.kind.name, func(t *testing.T) {
+			answered := make(chan struct{}, 1)
+			var before, after runtime.MemStats
+			live := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.ReadMemStats(&after) })
+			h := interpretedMirror(t, live, settings{"URL": responder(t, tt.kind, answered)})
+			src := newSource(tt.kind)
+			least := math.Inf(1)
+			for range 50 {
+				req := src.next()
+				runtime.ReadMemStats(&before)
+				h.ServeHTTP(discard{}, req)
+				least = min(least, float64(after.Mallocs-before.Mallocs))
+				<-answered
+			}
+			if least > tt.most {
+				t.Errorf("a request allocates %v objects before live has it, want %v at most", least, tt.most)
+			}
+			t.Logf("%v objects", least)
 		})
 	}
 }

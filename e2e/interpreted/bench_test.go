@@ -4,20 +4,34 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/trafficshadow/mirror/e2e/testbed"
 )
 
-// A live upstream reads the body, as Traefik's proxy does, and keeps the time
-// at which it was called.
-type live struct{ called time.Time }
+// A live upstream reads the body and answers, as Traefik's proxy does, and keeps
+// the time at which it was called.
+type live struct {
+	called time.Time
+	answer []byte // JSON; nil where nothing looks at it
+}
 
-func (l *live) ServeHTTP(_ http.ResponseWriter, req *http.Request) {
+func (l *live) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	l.called = time.Now()
 	io.Copy(io.Discard, req.Body)
+	if l.answer == nil {
+		return
+	}
+	h := rw.Header()
+	h["Content-Type"], h["Content-Length"] = jsonType, []string{strconv.Itoa(len(l.answer))}
+	rw.WriteHeader(http.StatusOK)
+	rw.Write(l.answer)
+	rw.Header() // for trailers
 }
+
+var jsonType = []string{"application/json"}
 
 // BenchmarkPassThrough is the floor: a plugin that does nothing.
 func BenchmarkPassThrough(b *testing.B) {
@@ -76,7 +90,7 @@ func serve(b *testing.B, h http.Handler, src *source) {
 // shadow's part that ends at once, because its time is up before it begins.
 func BenchmarkLivePath(b *testing.B) {
 	each(b, func(b *testing.B, e engine, k kind) {
-		l := &live{}
+		l := &live{answer: k.answer}
 		h := e.make(b, l, settings{"URL": "http://127.0.0.1:1", "Timeout": "1ns", "MaxPause": "0"}.with(k.set))
 		time.Sleep(20 * time.Millisecond) // what ran before has to be over
 		idle := runtime.NumGoroutine()
@@ -93,7 +107,7 @@ func BenchmarkLivePath(b *testing.B) {
 func BenchmarkExchange(b *testing.B) {
 	each(b, func(b *testing.B, e engine, k kind) {
 		answered := make(chan struct{}, 1)
-		l := &live{}
+		l := &live{answer: k.answer}
 		h := e.make(b, l, settings{"URL": responder(b, k, answered)}.with(k.set))
 		exchange(b, h, l, newSource(k), func() { <-answered })
 	})

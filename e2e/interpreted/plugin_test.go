@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -42,7 +43,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// settings are a middleware's options by the names of Config's fields.
+// settings are a middleware's options by the names of Config's fields, see set.
 type settings map[string]string
 
 // An engine makes the middleware: interpreted, or compiled natively.
@@ -150,9 +151,20 @@ func (s settings) with(more settings) settings {
 	return both
 }
 
+// set sets the options. Those of a struct in the struct are named with a dot, as
+// in Compare.Keep, and the first of them makes it.
 func set(config reflect.Value, s settings) {
-	for field, value := range s {
-		config.Elem().FieldByName(field).SetString(value)
+	for name, value := range s {
+		field := config.Elem()
+		outer, inner, nested := strings.Cut(name, ".")
+		if nested {
+			pointer := field.FieldByName(outer)
+			if pointer.IsNil() {
+				pointer.Set(reflect.New(pointer.Type().Elem()))
+			}
+			field, name = pointer.Elem(), inner
+		}
+		field.FieldByName(name).SetString(value)
 	}
 }
 
@@ -162,6 +174,9 @@ type kind struct {
 	size    int // of the body
 	chunked bool
 	set     settings
+
+	answer       []byte // live's, JSON; nil: none
+	shadowAnswer []byte // the shadow's, JSON; nil: two bytes of text
 }
 
 var kinds = []kind{
@@ -172,7 +187,20 @@ var kinds = []kind{
 	{name: "chunked-1KiB", size: 1 << 10, chunked: true},
 	{name: "stream-1KiB", size: 1 << 10, set: settings{"BodyMode": "stream"}},
 	{name: "stream-1MiB", size: 1 << 20, set: settings{"BodyMode": "stream"}},
+	{name: "compare-GET", set: compared, answer: invoice, shadowAnswer: invoice},
+	{name: "compare-1KiB", size: 1 << 10, set: compared, answer: invoice, shadowAnswer: invoice},
+	{name: "compare-1KiB-differing", size: 1 << 10, set: compared, answer: invoice, shadowAnswer: differing},
 }
+
+// compared turns comparing on, with its defaults.
+var compared = settings{"Compare.Body": "json"}
+
+// The answers that are compared. Those that differ do so as two services' answers
+// will: in an identifier.
+var (
+	invoice   = []byte(`{"id":"inv-7d19c2","number":"2024-0117","status":"booked","customer":{"number":"C-20817","name":"Meyer & Söhne"},"lines":[{"text":"Hosting, January","quantity":1,"net":"1000.00","vat":"190.00"},{"text":"Domain","quantity":2,"net":"24.00","vat":"4.56"}],"net":"1024.00","vat":"194.56","total":"1218.56"}`)
+	differing = bytes.Replace(invoice, []byte("inv-7d19c2"), []byte("inv-03be5a"), 1)
+)
 
 // A source makes requests as Traefik hands them to a plugin, with the headers
 // that it has added by then. One request is used again and again, so that making
@@ -237,6 +265,9 @@ func (d discard) WriteHeader(int)             {}
 func responder(tb testing.TB, k kind, answered chan<- struct{}) string {
 	tb.Helper()
 	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	if k.shadowAnswer != nil {
+		answer = fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(k.shadowAnswer), k.shadowAnswer)
+	}
 	u, err := testbed.NewRawUpstream(func(conn net.Conn) {
 		r := bufio.NewReaderSize(conn, 64<<10)
 		for {

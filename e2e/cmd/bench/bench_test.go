@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/trafficshadow/mirror/e2e/testbed"
 )
 
 // The figures of so short a run mean nothing; that every request is accounted
@@ -19,17 +21,26 @@ func TestReport(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
+	root, err := testbed.RepoRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
 	r, err := run(ctx, options{
 		rounds: 2, duration: 200 * time.Millisecond, limited: time.Second,
 		cases: regexp.MustCompile("^(healthy/1 KiB|hung/20 kB|descriptors)$"),
 		out:   dir, command: "make bench", progress: t.Output(),
+		against: root, // as good as another
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	for _, c := range r.results {
-		for _, comp := range competitors {
+		all := c.competitors()
+		if want := map[string]int{"healthy/1 KiB": 8, "hung/20 kB": 4}[c.name()]; len(all) != want {
+			t.Errorf("%s: %d competitors, want %d", c.name(), len(all), want)
+		}
+		for _, comp := range all {
 			cont := c.contenders[comp]
 			if len(cont.rounds) != 2 {
 				t.Fatalf("%s, %s: %d rounds, want 2", c.name(), comp, len(cont.rounds))
@@ -39,8 +50,15 @@ func TestReport(t *testing.T) {
 				t.Errorf("%s, %s: %d live requests failed of %d", c.name(), comp, total.failed, total.sent)
 			}
 			// Traefik's own mirroring loses one now and then.
-			if c.shadow == healthy && comp == plugin && total.mirrored != total.sent {
+			if c.shadow == healthy && comp >= plugin && total.mirrored != total.sent {
 				t.Errorf("%s, %s: %d requests mirrored of %d", c.name(), comp, total.mirrored, total.sent)
+			}
+			if comp.compares() {
+				for _, target := range cont.comparedTargets(c.name()) {
+					if !target.met {
+						t.Errorf("%s: %s: %s, want %s", target.where, target.what, target.measured, target.bound)
+					}
+				}
 			}
 			for i, round := range cont.rounds {
 				if round.processor <= 0 || round.p50 <= 0 || round.p99 < round.p50 || round.perSecond <= 0 || round.bytes <= 0 || round.objects <= 0 {
@@ -64,7 +82,7 @@ func TestReport(t *testing.T) {
 	}
 	for _, want := range []string{
 		"`make bench`", "](" + plotFile + ")", "| 1 KiB, 600/s | no middleware |", "| hung, 20 kB, 400/s | no middleware |",
-		"### Live latency", "## Memory", "ulimit -n 1024", "## Targets", "| healthy/1 KiB | processor time",
+		"### Live latency", "### Comparing answers", "this plugin, compare", "the same, all differ", "The plugin as it was is that of commit", "## Memory", "ulimit -n 1024", "## Targets", "| healthy/1 KiB | processor time",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the report lacks %q", want)

@@ -14,23 +14,62 @@ const (
 	passThrough                   // a plugin that does nothing: the floor of every interpreted one
 	own                           // Traefik's own mirroring service
 	plugin                        // this plugin, with its default options
+	reported                      // likewise, and a middleware that serves the report
+	compared                      // likewise, and answers are compared, which agree
+	differing                     // likewise, but each of the shadow's answers differs
+	former                        // the plugin of options.against, with its default options
+	lastCompetitor
 )
 
-var competitors = []competitor{none, passThrough, own, plugin}
-
 func (c competitor) String() string {
-	return [...]string{"no middleware", "pass-through plugin", "Traefik's mirroring", "this plugin"}[c]
+	return [...]string{"no middleware", "pass-through plugin", "Traefik's mirroring", "this plugin",
+		"this plugin, report", "this plugin, compare", "the same, all differ", "the plugin as it was"}[c]
+}
+
+// competitors returns those that are measured in a case. Where the shadow does
+// not answer there is nothing to compare.
+func (c benchCase) competitors(o options) []competitor {
+	list := []competitor{none, passThrough, own, plugin}
+	if c.shadow != healthy {
+		return list
+	}
+	list = append(list, reported, compared)
+	if c.size == 1<<10 {
+		list = append(list, differing)
+	}
+	if o.against != "" {
+		list = append(list, former)
+	}
+	return list
 }
 
 // mirrors reports whether the competitor sends anything to the shadow.
-func (c competitor) mirrors() bool { return c == own || c == plugin }
+func (c competitor) mirrors() bool { return c >= own }
+
+// reports reports whether the competitor serves the report.
+func (c competitor) reports() bool { return c == reported || c.compares() }
+
+// compares reports whether the competitor compares answers.
+func (c competitor) compares() bool { return c == compared || c == differing }
+
+// Where the competitors that report do that.
+const (
+	mirrorName = "to-shadow@file"
+	reportPath = "/mirror/report.json"
+)
 
 // traefik says how to run the Traefik of a competitor. What a competitor does
 // not need, the interpreter above all, is not loaded, as with its users.
-func (c competitor) traefik(live, shadow string) (testbed.Options, error) {
+func (c competitor) traefik(o options, live, shadow string) (testbed.Options, error) {
 	d := testbed.Dynamic{}.Service("live", live)
-	opts := testbed.Options{Dynamic: d, WithoutMirror: c != plugin, LogLevel: "ERROR"}
+	opts := testbed.Options{Dynamic: d, WithoutMirror: c < plugin, LogLevel: "ERROR"}
+	if c == former {
+		opts.MirrorDir = o.against
+	}
 	const all = "PathPrefix(`/`)"
+	if c.reports() {
+		d.Mirror("report", testbed.Values{"serve": true}).Router("report", "Path(`"+reportPath+"`)", "noop@internal", "report")
+	}
 	switch c {
 	case none:
 		d.Router("bench", all, "live")
@@ -43,8 +82,12 @@ func (c competitor) traefik(live, shadow string) (testbed.Options, error) {
 		d.Plugin("nothing", p.Key, nil).Router("bench", all, "live", "nothing")
 	case own:
 		d.Service("shadow", shadow).Mirroring("both", "live", 100, "shadow").Router("bench", all, "both")
-	case plugin:
-		d.Mirror("to-shadow", testbed.Values{"url": shadow}).Router("bench", all, "live", "to-shadow")
+	default:
+		mirror := testbed.Values{"url": shadow}
+		if c.compares() {
+			mirror["compare"] = testbed.Values{"body": "json"} // the default, which turns it on
+		}
+		d.Mirror("to-shadow", mirror).Router("bench", all, "live", "to-shadow")
 	}
 	return opts, nil
 }

@@ -35,7 +35,7 @@ func measureLimited(ctx context.Context, o options) ([]limitedResult, error) {
 		}
 	}()
 	for _, comp := range []competitor{own, plugin} {
-		cont, err := newContender(ctx, comp, hung, descriptorLimit)
+		cont, err := newContender(ctx, o, comp, hung, descriptorLimit)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", comp, err)
 		}

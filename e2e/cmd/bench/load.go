@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -19,7 +20,17 @@ import (
 // connections is how many the saturated run uses.
 const connections = 16
 
-// An upstream answers every request with two bytes and counts it, on the
+// The answer of every upstream, but for the digits of the id where answers are to
+// differ.
+const (
+	beforeID = `{"id":"inv-`
+	liveID   = "7d19c2a4"
+	afterID  = `","number":"2024-0117","status":"booked","customer":{"number":"C-20817","name":"Meyer & Söhne"},` +
+		`"lines":[{"text":"Hosting, January","quantity":1,"net":"1000.00","vat":"190.00"},` +
+		`{"text":"Domain","quantity":2,"net":"24.00","vat":"4.56"}],"net":"1024.00","vat":"194.56","total":"1218.56"}`
+)
+
+// An upstream answers every request with a little JSON and counts it, on the
 // cheapest server that there is: it shares the machine with Traefik.
 type upstream struct {
 	url    string
@@ -28,7 +39,9 @@ type upstream struct {
 	server *fasthttp.Server
 }
 
-func newUpstream() (*upstream, error) {
+// newUpstream returns an upstream whose answers all have the same id, or each one
+// of its own.
+func newUpstream(sameID bool) (*upstream, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -37,8 +50,13 @@ func newUpstream() (*upstream, error) {
 	u.server = &fasthttp.Server{
 		Handler: func(ctx *fasthttp.RequestCtx) {
 			u.last.Store(time.Now().UnixNano())
-			u.count.Add(1)
-			ctx.SetBodyString("ok")
+			n := u.count.Add(1)
+			ctx.SetContentType("application/json")
+			if sameID {
+				ctx.SetBodyString(beforeID + liveID + afterID)
+			} else {
+				fmt.Fprintf(ctx, "%s%08x%s", beforeID, n, afterID)
+			}
 		},
 		// Connections that Traefik's end breaks.
 		Logger: log.New(io.Discard, "", 0),
@@ -66,7 +84,7 @@ func (u *upstream) settle(from int64, n int) int {
 
 // newShadow returns the URL of a shadow that behaves as state says, what counts
 // its requests (nil where nothing does), and how to stop it.
-func newShadow(state string) (url string, counts *upstream, stop func(), err error) {
+func newShadow(state string, sameID bool) (url string, counts *upstream, stop func(), err error) {
 	switch state {
 	case hung:
 		u, err := testbed.NewRawUpstream(func(conn net.Conn) { io.Copy(io.Discard, conn) })
@@ -82,7 +100,7 @@ func newShadow(state string) (url string, counts *upstream, stop func(), err err
 		defer listener.Close()
 		return "http://" + listener.Addr().String(), nil, func() {}, nil
 	}
-	u, err := newUpstream()
+	u, err := newUpstream(sameID)
 	if err != nil {
 		return "", nil, nil, err
 	}

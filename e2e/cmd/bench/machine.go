@@ -5,6 +5,8 @@ import (
 	"debug/buildinfo"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -40,6 +42,19 @@ func procField(file, name string) string {
 		}
 	}
 	return ""
+}
+
+// commitOf says which commit is checked out in a folder.
+func commitOf(ctx context.Context, dir string) (string, error) {
+	// Of the folder that git is asked about, not of one that it finds above.
+	if _, err := os.Stat(filepath.Join(dir, ".traefik.yml")); err != nil {
+		return "", err
+	}
+	out, err := exec.CommandContext(ctx, "git", "-C", dir, "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*").Output()
+	if err != nil {
+		return "", fmt.Errorf("which commit %s is: %w", dir, err)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // traefikVersion returns the version of the Traefik that is measured and of the

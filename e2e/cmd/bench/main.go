@@ -33,6 +33,7 @@ type options struct {
 	duration time.Duration // of the run at a fixed rate, of each competitor in each round
 	limited  time.Duration // of the run with few descriptors
 	cases    *regexp.Regexp
+	against  string // folder of another state of the plugin; "" is none
 	out      string // folder of the report; "" writes none
 	command  string // as the report quotes it
 	progress io.Writer
@@ -43,14 +44,12 @@ func main() {
 	rounds := flag.Int("rounds", 7, "how often each competitor is measured in each case")
 	duration := flag.Duration("duration", 1700*time.Millisecond, "length of a run at a fixed rate; a saturated one takes half of it")
 	limited := flag.Duration("limited", time.Minute, "length of the run with few descriptors")
+	against := flag.String("against", "", "`folder` of a checkout of another commit, whose plugin is measured too")
 	out := flag.String("out", "", "folder of the report (default ../docs)")
 	cases := flag.String("cases", ".", "regular expression of the cases: "+strings.Join(caseNames(), ", "))
 	flag.Parse()
 
-	o := options{rounds: *rounds, duration: *duration, limited: *limited, out: *out, command: "make bench", progress: os.Stdout}
-	if len(os.Args) > 1 {
-		o.command = "go run -C e2e ./cmd/bench " + strings.Join(os.Args[1:], " ")
-	}
+	o := options{rounds: *rounds, duration: *duration, limited: *limited, against: *against, out: *out, command: command(), progress: os.Stdout}
 	if *short {
 		o.rounds, o.duration, o.limited = 1, 500*time.Millisecond, 4*time.Second
 	} else if o.out == "" {
@@ -76,6 +75,25 @@ func main() {
 		"  go test -C e2e -run '^$' -bench . -benchmem ./interpreted")
 }
 
+// command is how the report says that it was made. Where the other plugin is, is
+// nobody's business.
+func command() string {
+	text, more := "make bench", ""
+	flag.Visit(func(f *flag.Flag) {
+		if f.Name == "against" {
+			text += " AGAINST=FOLDER"
+			more += " -against FOLDER"
+			return
+		}
+		more += " -" + f.Name + "=" + f.Value.String()
+		text = "go run -C e2e ./cmd/bench"
+	})
+	if strings.HasPrefix(text, "make") {
+		return text
+	}
+	return "go run -C e2e ./cmd/bench" + more
+}
+
 func fail(err error) {
 	fmt.Fprintln(os.Stderr, "bench:", err)
 	os.Exit(1)
@@ -90,6 +108,11 @@ func run(ctx context.Context, o options) (*report, error) {
 	var err error
 	if r.traefik, err = traefikVersion(ctx); err != nil {
 		return nil, err
+	}
+	if o.against != "" {
+		if r.against, err = commitOf(ctx, o.against); err != nil {
+			return nil, fmt.Errorf("-against: %w", err)
+		}
 	}
 	if o.cases.MatchString(limitedName) {
 		fmt.Fprintf(o.progress, "%s: %d descriptors, the shadow hangs, %d requests/s for %s\n", limitedName, descriptorLimit, limitedRate, o.limited)

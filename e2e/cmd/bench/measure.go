@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/trafficshadow/mirror/e2e/testbed"
+	mirrorreport "github.com/trafficshadow/mirror/report"
 )
 
 // hungRequests bounds the saturated run of Traefik's own mirroring with a shadow
@@ -41,6 +43,8 @@ type contender struct {
 	descriptors int             // the most at any time
 	goroutines  int             // the most at the end of a round
 	peak        int64           // bytes
+
+	outcomes map[string]int64 // of the comparisons; nil unless answers are compared
 }
 
 // A caseResult is what all competitors did in a case.
@@ -58,8 +62,9 @@ func measure(ctx context.Context, o options, c benchCase) (caseResult, error) {
 			cont.stop()
 		}
 	}()
+	competitors := c.competitors(o)
 	for _, comp := range competitors {
-		cont, err := newContender(ctx, comp, c.shadow, 0)
+		cont, err := newContender(ctx, o, comp, c.shadow, 0)
 		if err != nil {
 			return result, fmt.Errorf("%s: %w", comp, err)
 		}
@@ -77,17 +82,64 @@ func measure(ctx context.Context, o options, c benchCase) (caseResult, error) {
 				i+1, cont.competitor, r.processor, r.perSecond, r.p50, r.p99, r.sent, r.failed, r.mirrored)
 		}
 	}
+	for _, cont := range result.contenders {
+		if err := cont.judge(ctx); err != nil {
+			return result, fmt.Errorf("%s: %w", cont.competitor, err)
+		}
+	}
 	return result, nil
+}
+
+// judge asks the report what became of the comparisons.
+func (cont *contender) judge(ctx context.Context) error {
+	if !cont.competitor.compares() {
+		return nil
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		var err error
+		if cont.outcomes, err = cont.askOutcomes(ctx); err != nil {
+			return err
+		}
+		var n int64
+		for _, of := range cont.outcomes {
+			n += of
+		}
+		if n >= int64(cont.total().mirrored) || time.Now().After(deadline) {
+			return nil
+		}
+	}
+}
+
+func (cont *contender) askOutcomes(ctx context.Context) (map[string]int64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, cont.traefik.URL(reportPath), nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := cont.traefik.Client().Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	var doc mirrorreport.Document
+	if err := json.NewDecoder(res.Body).Decode(&doc); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", reportPath, res.Status, err)
+	}
+	for _, m := range doc.Middlewares {
+		if m.Name == mirrorName {
+			return m.Compared, nil
+		}
+	}
+	return nil, fmt.Errorf("%s has no %s", reportPath, mirrorName)
 }
 
 // newContender starts a competitor and its upstreams. limit is Traefik's limit
 // of descriptors, 0 for none.
-func newContender(ctx context.Context, comp competitor, state string, limit int) (*contender, error) {
-	live, err := newUpstream()
+func newContender(ctx context.Context, o options, comp competitor, state string, limit int) (*contender, error) {
+	live, err := newUpstream(true)
 	if err != nil {
 		return nil, err
 	}
-	shadowURL, shadow, stopShadow, err := newShadow(state)
+	shadowURL, shadow, stopShadow, err := newShadow(state, comp != differing)
 	if err != nil {
 		live.server.Shutdown()
 		return nil, err
@@ -97,7 +149,7 @@ func newContender(ctx context.Context, comp competitor, state string, limit int)
 		live.server.Shutdown()
 		stopShadow()
 	}}
-	if cont.opts, err = comp.traefik(live.url, shadowURL); err == nil {
+	if cont.opts, err = comp.traefik(o, live.url, shadowURL); err == nil {
 		cont.opts.DescriptorLimit = limit
 		err = cont.start(ctx)
 	}

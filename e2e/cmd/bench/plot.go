@@ -19,6 +19,7 @@ var colours = map[competitor]color.Color{
 	passThrough: color.RGBA{R: 0x99, G: 0x99, B: 0x99, A: 0xff},
 	own:         color.RGBA{R: 0xe6, G: 0x9f, B: 0x00, A: 0xff},
 	plugin:      color.RGBA{R: 0x00, G: 0x72, B: 0xb2, A: 0xff},
+	compared:    color.RGBA{R: 0x56, G: 0xb4, B: 0xe9, A: 0xff},
 }
 
 // A panel is one plot: groups of bars, one bar in each for every competitor that
@@ -44,7 +45,7 @@ func (r *report) plot(file string) error {
 		cost.groups = append(cost.groups, group{c.label, c, processor})
 		latency.groups = append(latency.groups, group{c.label + "\np50", c, p50}, group{c.label + "\np99", c, p99})
 	}
-	const width, height = 8 * vg.Inch, 7.5 * vg.Inch
+	const width, height = 10 * vg.Inch, 7.5 * vg.Inch
 	canvas := vgsvg.NewWith(vgsvg.UseWH(width, height))
 	var rows [][]*plot.Plot
 	for _, p := range []panel{cost, latency} {
@@ -94,12 +95,12 @@ func (p panel) draw() (*plot.Plot, error) {
 	one.Dashes = []vg.Length{vg.Points(4), vg.Points(3)}
 	pl.Add(one)
 
-	const shown = 3 // competitors
-	bar := 6 * vg.Inch / vg.Length(len(p.groups)*(shown+1))
+	shown := []competitor{passThrough, own, plugin, compared}
+	bar := 8 * vg.Inch / vg.Length(len(p.groups)*(len(shown)+1))
 	bar = min(bar, 0.4*vg.Inch)
 	highest := 1.0
 	var labels []string
-	for i, comp := range []competitor{passThrough, own, plugin} {
+	for i, comp := range shown {
 		values := make(plotter.Values, len(p.groups))
 		for j, g := range p.groups {
 			s := g.result.ratio(comp, none, g.metric)
@@ -112,7 +113,7 @@ func (p panel) draw() (*plot.Plot, error) {
 		}
 		bars.Color = colours[comp]
 		bars.LineStyle.Width = 0
-		bars.Offset = bar * vg.Length(i-1)
+		bars.Offset = bar * vg.Length(2*i-len(shown)+1) / 2
 		pl.Add(bars)
 		pl.Legend.Add(comp.String(), bars)
 		if err := p.figures(pl, values, bars.Offset); err != nil {

@@ -17,6 +17,7 @@ const (
 type report struct {
 	options          options
 	machine, traefik string
+	against          string // the commit of options.against
 	began            time.Time
 	took             time.Duration
 	results          []caseResult
@@ -99,7 +100,11 @@ func (r *report) reading(p *page) {
 		said = append(said,
 			"With a healthy shadow, Traefik's processor time per request with the plugin, relative to Traefik's own mirroring, is "+medians(results, plugin, own, processor)+"; relative to no middleware it is "+medians(results, plugin, none, processor)+" (Traefik's own mirroring: "+medians(results, own, none, processor)+").",
 			"Saturated, the plugin's requests per second relative to Traefik's own mirroring are "+medians(results, plugin, own, perSecond)+".",
+			"Serving the report, it takes "+medians(results, reported, plugin, processor)+" of that processor time, and comparing answers "+medians(results, compared, plugin, processor)+"; live's median latency is then "+medians(results, compared, plugin, p50)+" of what it is without comparing.",
 			"Live latency relative to no middleware is, in the median, "+medians(results, plugin, none, p50)+" (Traefik's own mirroring: "+medians(results, own, none, p50)+"), and at the 99th percentile "+medians(results, plugin, none, p99)+" (Traefik's own mirroring: "+medians(results, own, none, p99)+").")
+	}
+	if results := r.where(healthy); len(results) > 0 && r.against != "" {
+		said = append(said, "Without comparing, the plugin takes "+medians(results, plugin, former, processor)+" of the processor time of the plugin as it was, and allocates "+medians(results, plugin, former, objects)+" of its objects.")
 	}
 	for _, state := range []string{hung, refused} {
 		if results := r.where(state); len(results) > 0 {
@@ -132,6 +137,37 @@ func (r *report) healthyTables(p *page) {
 	r.costTable(p, results)
 	p.text("### Live latency at the fixed rate")
 	r.latencyTable(p, results)
+	r.comparedTable(p, results)
+}
+
+// comparedTable holds the other ways to run the plugin against its default one.
+func (r *report) comparedTable(p *page, results []caseResult) {
+	p.text("### Comparing answers")
+	p.text("Relative to this plugin with its default options, which compare nothing. Report: a middleware serves the report, so what only that has is measured. Compare: answers are compared as well, with the options that `compare` has by default. The upstreams' answers are JSON of %d bytes, and equal, which is seen without reading them as JSON; where all differ, they do in an id, and each is read, and kept as a mismatch.%s", len(beforeID+liveID+afterID), r.wasText())
+	var rows [][]string
+	for _, c := range results {
+		first := true
+		for _, comp := range c.competitors() {
+			if comp <= plugin {
+				continue
+			}
+			cells := []string{heading(c, first), comp.String()}
+			for _, m := range []metric{processor, perSecond, p50, p99, allocated, objects} {
+				cells = append(cells, c.ratio(comp, plugin, m).String())
+			}
+			rows = append(rows, cells)
+			first = false
+		}
+	}
+	p.table(true, []string{"", "", "processor time", "requests/s", "p50", "p99", "bytes allocated", "objects allocated"}, rows)
+}
+
+// wasText says what the plugin as it was is.
+func (r *report) wasText() string {
+	if r.against == "" {
+		return ""
+	}
+	return " The plugin as it was is that of commit " + r.against + "."
 }
 
 func (r *report) brokenTables(p *page) {
@@ -159,7 +195,7 @@ func heading(c caseResult, first bool) string {
 func (r *report) costTable(p *page, results []caseResult) {
 	var rows [][]string
 	for _, c := range results {
-		for i, comp := range competitors {
+		for i, comp := range c.competitors() {
 			total := c.contenders[comp].total()
 			mirrored := "–"
 			if c.shadow == healthy && comp.mirrors() {
@@ -193,7 +229,7 @@ const fewest = 2000
 func (r *report) latencyTable(p *page, results []caseResult) {
 	var rows [][]string
 	for _, c := range results {
-		for i, comp := range competitors {
+		for i, comp := range c.competitors() {
 			tail := "–"
 			if all := c.contenders[comp].latencies; len(all) >= fewest {
 				tail = fmt.Sprintf("%.2f ms", percentile(all, 99.9))
@@ -217,7 +253,7 @@ func (r *report) memoryTable(p *page) {
 	p.text("Allocations are per request at the fixed rate, the shadow's part included. Extra is what a request allocates more than with no middleware, relative to its body, where that is large: 1 is one buffer. Descriptors are the most at any time, saturated runs included, goroutines the most at the end of one. The peak is Traefik's resident memory; with a plugin it holds the interpreter.")
 	var rows [][]string
 	for _, c := range r.results {
-		for i, comp := range competitors {
+		for i, comp := range c.competitors() {
 			cont := c.contenders[comp]
 			extra := "–"
 			if comp != none && c.size >= 64<<10 {
@@ -266,9 +302,10 @@ func (r *report) targetTable(p *page) {
 func (r *report) method(p *page) {
 	p.text("## How it was measured")
 	p.text(`- Each competitor has a Traefik process and upstreams of its own in each case, and loads only what it needs: there is an interpreter only where there is a plugin. They take turns within a round, in random order, and each is warmed up before it is measured.
+- All upstreams answer every request with the same JSON, of %d bytes.
 - This plugin and Traefik's own mirroring have their default options: for the plugin maxBodySize 1 MiB, maxInFlight 100 and timeout 5 s, for Traefik's an unlimited maxBodySize; both mirror 100 percent.
 - The load and the upstreams are one process beside Traefik on the same machine. The rates are such that two cores stay less than half busy. At a fixed rate requests go out when they are due, whether or not earlier ones were answered ([vegeta](https://github.com/tsenart/vegeta)); a p50 or p99 is that of a round, which has as many requests as rate times duration: at %d/s, %.0f; a p99.9 is over all rounds together, and given only over %d requests or more. Saturated, %d connections send one request after the other ([fasthttp](https://github.com/valyala/fasthttp)); client and upstreams then take processor time from Traefik, which makes all competitors more alike.
-- Processor time is the process's clock as the kernel keeps it, and includes what the shadow's part takes after the client has been answered. Allocations are differences of Go's own totals, less what asking for them allocates.`, r.slowest(), float64(r.slowest())*r.options.duration.Seconds(), fewest, connections)
+- Processor time is the process's clock as the kernel keeps it, and includes what the shadow's part takes after the client has been answered. Allocations are differences of Go's own totals, less what asking for them allocates.`, len(beforeID+liveID+afterID), r.slowest(), float64(r.slowest())*r.options.duration.Seconds(), fewest, connections)
 }
 
 // slowest returns the lowest rate that was used.

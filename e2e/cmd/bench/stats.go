@@ -20,6 +20,17 @@ func objects(r round) float64   { return r.objects }
 // A spread is a median with the smallest and the largest value.
 type spread struct{ median, least, most float64 }
 
+// competitors returns those that were measured, in their order.
+func (c caseResult) competitors() []competitor {
+	var list []competitor
+	for comp := range lastCompetitor {
+		if c.contenders[comp] != nil {
+			list = append(list, comp)
+		}
+	}
+	return list
+}
+
 // of returns the spread of a metric over the rounds of a competitor.
 func (c caseResult) of(comp competitor, m metric) spread {
 	var values []float64

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/trafficshadow/mirror/compare"
 )
 
 // A target is a bound that the plugin's figures are held against.
@@ -60,6 +62,16 @@ func (r *report) targets() []target {
 				exactly("requests mirrored, of those sent", c.name(), total.mirrored, total.sent))
 		}
 		list = append(list, exactly("live requests failed", c.name(), total.failed, 0))
+		for _, comp := range []competitor{compared, differing} {
+			if cont := c.contenders[comp]; cont != nil {
+				list = append(list, cont.comparedTargets(c.name())...)
+			}
+		}
+		if c.contenders[former] != nil {
+			list = append(list,
+				atMost("processor time ÷ the plugin as it was", c.name(), c.ratio(plugin, former, processor), 1.05),
+				atMost("objects allocated ÷ the plugin as it was", c.name(), c.ratio(plugin, former, objects), 1.01))
+		}
 		if c.shadow == healthy && c.size >= 1<<20 {
 			list = append(list, atMost("bytes allocated more than with no middleware ÷ body", c.name(), c.extra(plugin), 1.10))
 		}
@@ -70,6 +82,21 @@ func (r *report) targets() []target {
 		}
 	}
 	return list
+}
+
+// comparedTargets are those of a competitor that compares: every request counts in
+// the verdict, as what it is.
+func (cont *contender) comparedTargets(where string) []target {
+	total := cont.total()
+	outcome := compare.Match
+	if cont.competitor == differing {
+		outcome = compare.Mismatch
+	}
+	name := cont.competitor.String() + ": "
+	return []target{
+		exactly(name+"comparisons that found a "+outcome+", of the requests sent", where, int(cont.outcomes[outcome]), total.sent),
+		exactly(name+"live requests failed", where, total.failed, 0),
+	}
 }
 
 // extra returns how many bytes a competitor allocates per request more than no

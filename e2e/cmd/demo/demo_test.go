@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/trafficshadow/mirror/e2e/testbed"
 )
@@ -25,27 +27,34 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Logf("took %s", time.Since(begun).Round(time.Millisecond))
+	// The answers to what sections 1 to 4 send are compared too, and have to agree,
+	// which the demo checks in sections 1 and 5.
+	//
 	// In one line, because what the plugin logs may be broken anywhere.
 	text := strings.Join(strings.Fields(out.String()), " ")
 	for want, times := range map[string]int{
 		" same ": 6,
-		" nothing not mirrored: above maxBodySize": 2,
-		" down live untouched":                     5,
-		" hangs live untouched":                    5,
-		"connection refused":                       1,
-		"within the timeout":                       1,
-		"The shadow gets copies again":             1,
-		"All as it should be":                      1,
-		faultSign:                                  0,
-		"\x1b":                                     0,
+		" nothing not mirrored: above maxBodySize":  2,
+		" down live untouched":                      5,
+		" hangs live untouched":                     5,
+		"connection refused":                        1,
+		"within the timeout":                        1,
+		"The shadow gets copies again":              1,
+		"of 120 POST /invoices/drafts real":         3,
+		"120 of 120 POST /invoices/drafts noise":    2,
+		"compare.ignore: - $.createdAt - $.id":      1,
+		"of 120 answers agree; 12 real differences": 1,
+		"All as it should be":                       1,
+		faultSign:                                   0,
+		"\x1b":                                      0,
 	} {
 		if n := strings.Count(text, want); n != times {
 			t.Errorf("the output has %q %d times, not %d", want, n, times)
 		}
 	}
 	for _, line := range strings.Split(out.String(), "\n") {
-		if len(line) >= 100 {
-			t.Errorf("a line of %d columns: %s", len(line), line)
+		if n := utf8.RuneCountInString(line); n >= 100 {
+			t.Errorf("a line of %d columns: %s", n, line)
 		}
 	}
 	if t.Failed() {
@@ -63,7 +72,7 @@ func TestDemoFails(t *testing.T) {
 		says          string
 	}{
 		"the copy lacks its last byte": {
-			find: `\.RoundTrip\(out\.WithContext\(ctx\)\)`, replace: `.RoundTrip(shortened(out.WithContext(ctx)))`,
+			find: `\bexchangeCompared\(s, out, p\)`, replace: `exchangeCompared(s, shortened(out), p)`,
 			file: `package mirror
 
 import (
@@ -87,20 +96,34 @@ func shortened(out *http.Request) *http.Request {
 `,
 			says: "the body differs",
 		},
-		"live waits for the shadow": {find: `\bgo (send\(m\.shadow, outgoing\(m\.shadow, req\), body\))`, replace: `$1`, says: "live was held up"},
-		"nothing is mirrored":       {find: `\bgo send\(m\.shadow, outgoing\(m\.shadow, req\), body\)`, replace: `_ = body`, says: "not mirrored"},
+		"live waits for the shadow":       {find: `\bgo (send\(m\.shadow, outgoing\(m\.shadow, req\), body, p\))`, replace: `$1`, says: "live was held up"},
+		"nothing is mirrored":             {find: `\bgo send\(m\.shadow, outgoing\(m\.shadow, req\), body, p\)`, replace: `_ = body`, says: "not mirrored"},
+		"nothing is compared":             {find: `\bs\.mirror\.verdict\.Add\(`, replace: `ignored(`, file: ignored, says: "5 answers should have been compared"},
+		"all JSON is taken for equal":     {find: `if reflect\.DeepEqual\(live, shadow\) \|\|`, replace: `if reflect.DeepEqual(live, live) ||`, says: "differs, and was not found"},
+		"nothing is ignored":              {find: `if p\.matches\(path\) \{`, replace: `if p.matches(nil) {`, says: "5 answers should have been compared, and agree"},
+		"nothing is taken for noise":      {find: `return pairs >= noisePairs &&`, replace: `return pairs < 0 &&`, says: "not taken for noise"},
+		"the shadow's is shown as live's": {find: `\bLive: d\.Live\.Shown\(`, replace: `Live: d.Shadow.Shown(`, says: `$.lines[*].vat is "2.94" for live and "2.94" for the shadow`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := faultyPlugin(t, fault.find, fault.replace, fault.file)
 			out := &output{}
 			err := run(t.Context(), out, options{mirrorDir: dir})
-			if !errors.Is(err, errWrong) || !strings.Contains(out.String(), faultSign+fault.says) {
+			text := strings.Join(strings.Fields(out.String()), " ")
+			if !errors.Is(err, errWrong) || !strings.Contains(text, faultSign+fault.says) {
 				t.Errorf("run: %v; want %v and %q in\n%s", err, errWrong, faultSign+fault.says, out)
 			}
 		})
 	}
 }
+
+// ignored takes what the verdict should get.
+const ignored = `package mirror
+
+import "github.com/trafficshadow/mirror/compare"
+
+func ignored(*compare.Rules, *compare.Request, *compare.Answer, *compare.Answer, *compare.Finding) {}
+`
 
 // faultyPlugin returns a folder with a copy of the plugin in which the one
 // place that matches find is replaced.
@@ -109,14 +132,18 @@ func faultyPlugin(t *testing.T, find, replace, file string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sources, err := filepath.Glob(filepath.Join(root, "*.go"))
-	if err != nil {
-		t.Fatal(err)
+	var sources []string
+	for _, pattern := range []string{"*.go", "*/*.go", "go.mod", ".traefik.yml"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources = append(sources, found...)
 	}
 	dir := t.TempDir()
 	pattern := regexp.MustCompile(find)
 	places := 0
-	for _, source := range append(sources, filepath.Join(root, "go.mod"), filepath.Join(root, ".traefik.yml")) {
+	for _, source := range sources {
 		if strings.HasSuffix(source, "_test.go") {
 			continue
 		}
@@ -126,7 +153,14 @@ func faultyPlugin(t *testing.T, find, replace, file string) string {
 		}
 		places += len(pattern.FindAll(text, -1))
 		text = pattern.ReplaceAll(text, []byte(replace))
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(source)), text, 0o644); err != nil {
+		name, err := filepath.Rel(root, source)
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), text, 0o644)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -152,6 +186,19 @@ func TestKeep(t *testing.T) {
 
 	out.waitFor(t, "what the plugin logs:\n")
 	url := regexp.MustCompile(`Traefik +(http://[0-9.:]+)`).FindStringSubmatch(out.String())[1] + "/invoices"
+	page := regexp.MustCompile(`the report +(http://[0-9.:]+/mirror/)`).FindStringSubmatch(out.String())[1]
+	testbed.Eventually(t, 10*time.Second, func() error {
+		res, err := http.Get(page)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if want := "90% of 120 answers agree; 12 real differences"; err == nil && !strings.Contains(string(text), want) {
+			return fmt.Errorf("%s, %s does not say %q:\n%s", page, res.Status, want, text)
+		}
+		return err
+	})
 	post := func() {
 		t.Helper()
 		res, err := http.Post(url, "application/json", strings.NewReader(`{"number":"2024-0118"}`))

@@ -14,10 +14,11 @@ var (
 	liveURL     = []any{"http", "services", "billing", "loadBalancer", "servers", 0, "url"}
 	shadowURL   = []any{"http", "middlewares", "shadow-billing", "plugin", testbed.MirrorKey, "url"}
 	timeout     = []any{"http", "middlewares", "shadow-billing", "plugin", testbed.MirrorKey, "timeout"}
+	comparing   = []any{"http", "middlewares", "shadow-billing", "plugin", testbed.MirrorKey, "compare"}
 )
 
 // An example is the two files of the examples folder. Nothing in them is
-// changed but addresses.
+// changed but addresses, and what the report says to ignore.
 type example struct {
 	static, dynamic map[string]any
 
@@ -55,6 +56,20 @@ func loadExample() (*example, error) {
 		return nil, fmt.Errorf("examples/dynamic.yml: %w", err)
 	}
 	return e, nil
+}
+
+// ignore adds lines to compare.ignore.
+func (e *example) ignore(paths []string) {
+	var tree any = e.dynamic
+	for _, step := range comparing {
+		tree = tree.(map[string]any)[step.(string)]
+	}
+	compare := tree.(map[string]any)
+	lines, _ := compare["ignore"].([]any)
+	for _, path := range paths {
+		lines = append(lines, path)
+	}
+	compare["ignore"] = lines
 }
 
 // pointAt replaces the addresses of live and shadow.

@@ -14,7 +14,7 @@ import (
 // keepRunning serves on the ports that the example files name until the context
 // ends, and tells what the upstreams get.
 func (d *demo) keepRunning(ctx context.Context) error {
-	d.headline("5. Running until Ctrl-C")
+	d.headline("6. Running until Ctrl-C")
 	var fronts []*front
 	for _, f := range []struct{ name, address, to string }{
 		{"Traefik", d.example.webAddress, d.traefik.Addr(testbed.Web)},
@@ -36,6 +36,11 @@ func (d *demo) keepRunning(ctx context.Context) error {
 	}
 	if err := d.traefik.CheckRouters(ctx); err != nil {
 		return err
+	}
+	d.line("  %-12s  http://%s%s", "the report", web.from, reportPath)
+	// The shadow has another address now, and so the report begins anew.
+	if !d.sendDrafts(ctx) {
+		return errWrong
 	}
 	d.line("")
 	d.line(howTo, "http://"+web.from+"/invoices")
@@ -83,6 +88,10 @@ const howTo = `  In another terminal, try
     an invoice:
       curl -i %[1]s -H 'Content-Type: application/json' \
         -d '{"number":"2024-0118","total":"59.50"}'
+
+    one whose VAT the two round differently:
+      curl -i %[1]s/drafts -H 'Content-Type: application/json' \
+        -d '{"number":"2024-0119","lines":[{"text":"Domain","net":"1.50"}]}'
 
     a chunked upload:
       seq 20000 | curl -i %[1]s/import \

@@ -1,7 +1,8 @@
 // Demo shows the plugin at work in a real Traefik, with the configuration of
-// the examples folder: what live gets, what the shadow gets, and that live does
-// not notice a shadow that is down or hangs. It checks all that it shows and
-// exits with status 1 where something is not as it should be.
+// the examples folder: what live gets, what the shadow gets, that live does not
+// notice a shadow that is down or hangs, and in what their answers differ. It
+// checks all that it shows and exits with status 1 where something is not as it
+// should be.
 //
 // With -keep it leaves everything running until Ctrl-C, for trying by hand.
 package main
