@@ -16,10 +16,10 @@ step = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo run test lint unit yaegi_test e2e compat test-docker fuzz bench vendor rename clean tools
+.PHONY: help demo run test lint unit yaegi_test e2e compat test-docker test-observability screenshots fuzz bench vendor rename clean tools
 
 help: ## list the targets
-	@awk -F ': ## ' '/^[a-z0-9_-]+: ## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ': ## ' '/^[a-z0-9_-]+: ## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Built and not run with go run, which makes of Ctrl-C an error.
 demo: ## show a real Traefik mirror traffic, then stop
@@ -49,12 +49,14 @@ lint: ## gofmt, go vet, staticcheck, what Yaegi cannot run, the workflow
 	@$(GO) vet -C e2e/docker ./...
 	@$(GO) vet -C examples/docker/billing ./...
 	@$(GO) vet -C e2e/kubernetes ./...
+	@$(GO) vet -C e2e/observability ./...
 	$(step) 'staticcheck'
 	@bin/staticcheck ./...
 	@cd e2e && ../bin/staticcheck ./...
 	@cd e2e/docker && ../../bin/staticcheck ./...
 	@cd examples/docker/billing && ../../../bin/staticcheck ./...
 	@cd e2e/kubernetes && ../../bin/staticcheck ./...
+	@cd e2e/observability && ../../bin/staticcheck ./...
 	$(step) 'yaegivet'
 	@bin/yaegivet ./...
 	$(step) 'actionlint'
@@ -96,6 +98,16 @@ test-docker: ## the Docker example, in the Docker engine of this machine; pulls 
 	@mkdir -p bin && $(GO) test -C e2e/docker -c -o '$(CURDIR)/bin/docker.test' .
 	@exec bin/docker.test -test.v -test.timeout 30m
 
+test-observability: ## the metrics in a real Prometheus, the report page in a real browser
+	$(step) 'the Traefik to test in'
+	@$(GO) run -C e2e ./cmd/traefik
+	$(step) 'Prometheus and the browser'
+	@$(GO) test -C e2e/observability ./... -count=1 -timeout 20m
+
+screenshots: ## the pictures of the report page in docs, after some minutes of traffic
+	@$(GO) run -C e2e ./cmd/traefik
+	@$(GO) test -C e2e/observability . -run '^TestPicturesOfThePage$$' -count=1 -timeout 20m -traffic 4m -screenshots '$(CURDIR)/docs'
+
 fuzz: ## run each fuzz target for FUZZTIME (20s)
 	@for package in . ./compare; do \
 		targets=$$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz') || { echo "no fuzz targets in $$package"; exit 1; }; \
@@ -105,8 +117,10 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
-bench: ## beside Traefik's own mirroring, for ten minutes; writes docs/benchmarks.md
-	@$(GO) run -C e2e ./cmd/bench
+# AGAINST is the folder of a checkout of another commit, whose plugin is measured
+# beside this one.
+bench: ## beside Traefik's own mirroring, for a quarter of an hour; writes docs/benchmarks.md
+	@$(GO) run -C e2e ./cmd/bench $(if $(AGAINST),-against '$(abspath $(AGAINST))')
 
 vendor: ## go mod tidy and go mod vendor
 	$(GO) mod tidy

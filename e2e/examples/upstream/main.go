@@ -68,6 +68,7 @@ func serve(ctx context.Context, out io.Writer, opts testbed.UpstreamOptions) err
 	opts.Streaming, opts.BodyLimit, opts.HTTP2 = true, 1, true
 	opts.Handler = http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		io.Copy(io.Discard, req.Body)
+		rw.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(rw, "{\"upstream\":%q}\n", opts.Name)
 	})
 	u, err := testbed.NewUpstream(opts)

@@ -1,0 +1,197 @@
+package observability
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	promapi "github.com/prometheus/client_golang/api/prometheus/v1"
+	"go.yaml.in/yaml/v3"
+)
+
+// An alertRule is one rule of alerts.yml.
+type alertRule struct {
+	Alert, Expr, For    string
+	Labels, Annotations map[string]string
+}
+
+func alertRules(t *testing.T) []alertRule {
+	t.Helper()
+	var file struct {
+		Groups []struct{ Rules []alertRule }
+	}
+	if err := yaml.Unmarshal(readFile(t, exampleFile(t, "alerts.yml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	var rules []alertRule
+	for _, g := range file.Groups {
+		rules = append(rules, g.Rules...)
+	}
+	return rules
+}
+
+func TestPromtoolTakesTheFiles(t *testing.T) {
+	dir := makeSecrets(t)
+	if err := os.CopyFS(dir, os.DirFS(exampleFile(t, ""))); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"check", "config", "prometheus.yml"},
+		{"check", "rules", "--lint=all", "--lint-fatal", "alerts.yml"},
+		{"test", "rules", "alerts_test.yml"},
+	} {
+		if out, err := promtool(t, dir, nil, args...); err != nil {
+			t.Errorf("promtool %q: %v\n%s", args, err, out)
+		}
+	}
+}
+
+func TestEveryAlertSaysWhatItIs(t *testing.T) {
+	rules := alertRules(t)
+	if len(rules) < 7 {
+		t.Fatalf("found %d alerts only", len(rules))
+	}
+	for _, r := range rules {
+		if s := r.Labels["severity"]; s != "info" && s != "warning" {
+			t.Errorf("%s is of severity %q", r.Alert, s)
+		}
+		if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
+			t.Errorf("%s lacks a summary or a description: %v", r.Alert, r.Annotations)
+		}
+	}
+}
+
+// TestEveryAlertHasUnitTests wants of each alert one that it fires, and one that
+// it does not.
+func TestEveryAlertHasUnitTests(t *testing.T) {
+	var file struct {
+		Tests []struct {
+			Cases []struct {
+				Alert string `yaml:"alertname"`
+				Want  []any  `yaml:"exp_alerts"`
+			} `yaml:"alert_rule_test"`
+		}
+	}
+	if err := yaml.Unmarshal(readFile(t, exampleFile(t, "alerts_test.yml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	fires, silent := map[string]bool{}, map[string]bool{}
+	for _, test := range file.Tests {
+		for _, c := range test.Cases {
+			if len(c.Want) > 0 {
+				fires[c.Alert] = true
+			} else {
+				silent[c.Alert] = true
+			}
+		}
+	}
+	for _, r := range alertRules(t) {
+		if !fires[r.Alert] || !silent[r.Alert] {
+			t.Errorf("%s: a test in which it fires: %t, one in which it does not: %t", r.Alert, fires[r.Alert], silent[r.Alert])
+		}
+	}
+}
+
+// TestAlertsFire brings about what each alert is for.
+func TestAlertsFire(t *testing.T) {
+	tests := []struct {
+		name         string
+		live, shadow http.Handler
+		drive        func(t *testing.T, s *scene)
+		want         []string
+	}{
+		{"all is well", &billing{}, &billing{}, func(t *testing.T, s *scene) {
+			s.send(t, 1500)
+			s.settled(t, 1500)
+		}, nil},
+		{"the shadow rounds differently", &billing{}, &billing{halfToEven: true}, func(t *testing.T, s *scene) {
+			s.send(t, 1500)
+			s.settled(t, 1500)
+		}, []string{"MirrorDisagrees", "MirrorMismatches"}},
+		{"the shadow is down", &billing{}, &billing{}, func(t *testing.T, s *scene) {
+			s.shadow.Stop()
+			s.send(t, 100)
+			s.settled(t, 100)
+		}, []string{"MirrorNothingMirrored", "MirrorPaused", "MirrorShadowFails"}},
+		{"the shadow does not keep up", &billing{}, &billing{}, func(t *testing.T, s *scene) {
+			t.Cleanup(s.shadow.Hang())
+			s.send(t, 300) // three times as many as may be in flight
+			s.settled(t, 300)
+		}, []string{"MirrorDropsRequests", "MirrorNothingMirrored", "MirrorPaused", "MirrorShadowFails"}},
+		{"the shadow is slow", &billing{}, slowly(500 * time.Millisecond), func(t *testing.T, s *scene) {
+			s.send(t, 90) // fewer than may be in flight
+			s.settled(t, 90)
+		}, []string{"MirrorShadowSlow"}},
+		{"Traefik is down", &billing{}, &billing{}, func(t *testing.T, s *scene) {
+			if err := s.traefik.Stop(); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"MirrorNoData", "MirrorScrapeFails"}},
+	}
+	fired := map[string]bool{}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := runScene(t, test.live, test.shadow)
+			p := runPrometheus(t, s)
+			for _, r := range alertRules(t) {
+				if r.Alert != "MirrorNoData" { // about series that there are not
+					p.checkSelectors(r.Expr)
+				}
+			}
+			test.drive(t, s)
+			p.awaitAlerts(test.want)
+			for _, name := range test.want {
+				fired[name] = true
+			}
+		})
+	}
+	for _, r := range alertRules(t) {
+		if !fired[r.Alert] {
+			t.Errorf("nothing brings %s about", r.Alert)
+		}
+	}
+}
+
+// slowly is live's answer, and the shadow's some time after.
+func slowly(by time.Duration) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		time.Sleep(by)
+		(&billing{}).ServeHTTP(rw, req)
+	})
+}
+
+// awaitAlerts waits until these alerts fire and no others, by what has been
+// scraped and looked at since it was called.
+func (p *prometheus) awaitAlerts(want []string) {
+	p.t.Helper()
+	scraped := p.nextScrape()
+	eventually(p.t, func() error {
+		rules, err := p.Rules(p.t.Context())
+		if err != nil {
+			return err
+		}
+		firing := map[string]bool{}
+		for _, g := range rules.Groups {
+			for _, rule := range g.Rules {
+				r := rule.(promapi.AlertingRule)
+				if r.Health != promapi.RuleHealthGood || r.LastError != "" {
+					return fmt.Errorf("%s is %s: %s", r.Name, r.Health, r.LastError)
+				}
+				if r.LastEvaluation.Before(scraped) {
+					return fmt.Errorf("%s was last looked at at %s, before the scrape at %s", r.Name, r.LastEvaluation, scraped)
+				}
+				if r.State == string(promapi.AlertStateFiring) {
+					firing[r.Name] = true
+				}
+			}
+		}
+		if got := slices.Sorted(maps.Keys(firing)); !slices.Equal(got, want) {
+			return fmt.Errorf("%q fire, want %q", got, want)
+		}
+		return nil
+	})
+}

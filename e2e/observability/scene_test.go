@@ -1,0 +1,277 @@
+package observability
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/trafficshadow/mirror/e2e/docs"
+	"github.com/trafficshadow/mirror/e2e/testbed"
+	"github.com/trafficshadow/mirror/report"
+)
+
+// What the files of the example have.
+const (
+	user       = "prometheus"
+	middleware = "shadow-billing@file"
+)
+
+// keptBody is how much of a request's body the upstreams record: no test looks.
+const keptBody = 1
+
+// A scene is the example, running, with its addresses replaced.
+type scene struct {
+	traefik      *testbed.Traefik
+	live, shadow *testbed.Upstream
+	monitoring   string // host:port of the entry point
+	password     string
+	passwordFile string
+	client       *http.Client // a customer's
+	next         atomic.Int64 // number of the next invoice
+}
+
+// runScene starts the example with these two upstreams. MIRROR_DIR, where it is
+// set, has the tests run on another copy of the plugin, such as one that was
+// broken to see them fail.
+func runScene(t *testing.T, live, shadow http.Handler) *scene {
+	t.Helper()
+	s := &scene{
+		live:       testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "billing", Handler: live, BodyLimit: keptBody}),
+		shadow:     testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "billing-next", Handler: shadow, BodyLimit: keptBody}),
+		monitoring: freeAddress(t),
+	}
+	secrets := makeSecrets(t)
+	s.passwordFile = filepath.Join(secrets, "mirror-password")
+	s.password = strings.TrimSpace(string(readFile(t, s.passwordFile)))
+
+	static := loadExample(t, "traefik.yml", `":8002"`, s.monitoring)
+	// testbed gives Traefik a free port and writes the dynamic file: these two
+	// are taken out, so that its own stand.
+	for _, path := range [][]any{{"entryPoints", testbed.Web, "address"}, {"providers", "file", "filename"}} {
+		if _, err := testbed.Take(static, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.traefik = testbed.RunTraefik(t, testbed.Options{Static: static, MirrorDir: os.Getenv("MIRROR_DIR"), LogLevel: "ERROR"})
+
+	// Where Traefik runs, which is where the example wants it.
+	users := readFile(t, filepath.Join(secrets, "mirror-users"))
+	if err := os.WriteFile(filepath.Join(s.traefik.Dir(), "mirror-users"), users, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.traefik.MustReload(t, loadExample(t, "dynamic.yml", "http://127.0.0.1:8081", s.live.URL(), "http://127.0.0.1:8082", s.shadow.URL()))
+
+	s.client = s.traefik.Client()
+	s.client.Transport.(*http.Transport).MaxIdleConnsPerHost = senders
+	return s
+}
+
+// makeSecrets returns a folder with the two files that the README has one make,
+// made by its own commands.
+func makeSecrets(t *testing.T) string {
+	t.Helper()
+	documents, err := docs.ReadAll(repository(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range documents {
+		for _, b := range d.Blocks {
+			if d.Path != "examples/observability/README.md" || !strings.Contains(b.Text, "> mirror-password") {
+				continue
+			}
+			cmd := exec.CommandContext(t.Context(), "sh", "-e", "-c", b.Text)
+			cmd.Dir = t.TempDir()
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v\n%s", b, err, out)
+			}
+			return cmd.Dir
+		}
+	}
+	t.Fatal("the README does not say any more how to make mirror-password")
+	return ""
+}
+
+// freeAddress returns an address on loopback on which nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// clientAt returns a client whose address is ip, one of loopback's.
+func clientAt(ip string) *http.Client {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+	return &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
+}
+
+// url is the address of a path of the report, such as /mirror/metrics.
+func (s *scene) url(path string) string { return "http://" + s.monitoring + path }
+
+// page is the address of the page as a person may enter it, password and all.
+func (s *scene) page() string {
+	u := url.URL{Scheme: "http", User: url.UserPassword(user, s.password), Host: s.monitoring, Path: "/mirror/"}
+	return u.String()
+}
+
+// get returns what the path of the report answers to who may see it.
+func (s *scene) get(t *testing.T, path string) []byte {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", s.url(path), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth(user, s.password)
+	status, body := do(t, http.DefaultClient, req)
+	if status != http.StatusOK {
+		t.Fatalf("%s: answered %d %q, want 200", path, status, body)
+	}
+	return body
+}
+
+func do(t *testing.T, client *http.Client, req *http.Request) (status int, body []byte) {
+	t.Helper()
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err = io.ReadAll(resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, body
+}
+
+// document returns report.json.
+func (s *scene) document(t *testing.T) *report.Document {
+	t.Helper()
+	d := &report.Document{}
+	decoder := json.NewDecoder(bytes.NewReader(s.get(t, "/mirror/report.json")))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// settled returns the one middleware of the report once it is done with n
+// requests in all, and so with comparing them, and everything stands still.
+func (s *scene) settled(t *testing.T, n int64) *report.Middleware {
+	t.Helper()
+	var m *report.Middleware
+	eventually(t, func() error {
+		d := s.document(t)
+		if len(d.Middlewares) != 1 || d.Middlewares[0].Name != middleware {
+			return fmt.Errorf("the report is about %+v, want %s", d.Middlewares, middleware)
+		}
+		m = d.Middlewares[0]
+		var pairs int64
+		for _, count := range m.Compared {
+			pairs += count
+		}
+		if m.Eligible != n || m.InFlight != 0 || pairs != n-dropped(m) {
+			return fmt.Errorf("%d eligible, %d in flight, %d pairs, %d dropped; want %d done with", m.Eligible, m.InFlight, pairs, dropped(m), n)
+		}
+		return nil
+	})
+	return m
+}
+
+func dropped(m *report.Middleware) (sum int64) {
+	for _, reason := range report.EligibleReasons {
+		sum += m.Dropped[reason]
+	}
+	return sum
+}
+
+// senders is how many requests are sent at a time.
+const senders = 4
+
+// send sends n requests of the usual mix, and returns when live has answered all.
+func (s *scene) send(t *testing.T, n int) {
+	t.Helper()
+	var left atomic.Int64
+	left.Store(int64(n))
+	s.everySender(func() {
+		for left.Add(-1) >= 0 && t.Context().Err() == nil {
+			if err := s.sendNext(t.Context()); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+// flow sends requests until the test ends, or stop is called: one at a time and
+// sender, and a pause in between. No client leaves before it is answered.
+func (s *scene) flow(t *testing.T, pause time.Duration) (stop func()) {
+	var stopped atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.everySender(func() {
+			for !stopped.Load() {
+				if err := s.sendNext(context.Background()); err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(pause)
+			}
+		})
+	}()
+	stop = func() { stopped.Store(true); <-done }
+	t.Cleanup(stop)
+	return stop
+}
+
+func (s *scene) everySender(send func()) {
+	var all sync.WaitGroup
+	for range senders {
+		all.Go(send)
+	}
+	all.Wait()
+}
+
+// sendNext sends the next request of the mix.
+func (s *scene) sendNext(ctx context.Context) error {
+	n := s.next.Add(1)
+	method, path, body := mix(n)
+	req, err := http.NewRequestWithContext(ctx, method, s.traefik.URL(path), strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode >= 500 {
+		return fmt.Errorf("%s %s: answered %d by live", method, path, resp.StatusCode)
+	}
+	return nil
+}
