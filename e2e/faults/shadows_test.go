@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -366,43 +365,21 @@ func panics(t *testing.T) *shadow {
 // pattern finds in the file is replaced; $0 is what it found.
 func brokenPlugin(t *testing.T, file, pattern, replacement string) string {
 	t.Helper()
-	source := os.Getenv("MIRROR_DIR")
-	if source == "" {
-		root, err := testbed.RepoRoot()
-		if err != nil {
-			t.Fatal(err)
-		}
-		source = root
-	}
 	dir := t.TempDir()
-	names, err := filepath.Glob(filepath.Join(source, "*.go"))
+	if err := testbed.CopyPlugin(os.Getenv("MIRROR_DIR"), dir); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	names = append(names, filepath.Join(source, "go.mod"), filepath.Join(source, ".traefik.yml"))
-	broken := false
-	for _, name := range names {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if filepath.Base(name) == file {
-			re := regexp.MustCompile(pattern)
-			if n := len(re.FindAll(text, -1)); n != 1 {
-				t.Fatalf("%s has %d places for the fault (%s), want one", file, n, pattern)
-			}
-			text = re.ReplaceAll(text, []byte(strings.ReplaceAll(replacement, "$0", "${0}")))
-			broken = true
-		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), text, 0o644); err != nil {
-			t.Fatal(err)
-		}
+	re := regexp.MustCompile(pattern)
+	if n := len(re.FindAll(text, -1)); n != 1 {
+		t.Fatalf("%s has %d places for the fault (%s), want one", file, n, pattern)
 	}
-	if !broken {
-		t.Fatal(fmt.Errorf("the plugin has no file %s", file))
+	text = re.ReplaceAll(text, []byte(strings.ReplaceAll(replacement, "$0", "${0}")))
+	if err := os.WriteFile(filepath.Join(dir, file), text, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	return dir
 }

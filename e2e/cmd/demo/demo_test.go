@@ -72,7 +72,7 @@ func TestDemoFails(t *testing.T) {
 		says          string
 	}{
 		"the copy lacks its last byte": {
-			find: `\bexchangeCompared\(s, out, p\)`, replace: `exchangeCompared(s, shortened(out), p)`,
+			find: `\bexchangeCompared\(s, out, body, p\)`, replace: `exchangeCompared(s, shortened(out), body, p)`,
 			file: `package mirror
 
 import (
@@ -128,40 +128,26 @@ func ignored(*compare.Rules, *compare.Request, *compare.Answer, *compare.Answer,
 // faultyPlugin returns a folder with a copy of the plugin in which the one
 // place that matches find is replaced.
 func faultyPlugin(t *testing.T, find, replace, file string) string {
-	root, err := testbed.RepoRoot()
-	if err != nil {
+	dir := t.TempDir()
+	if err := testbed.CopyPlugin("", dir); err != nil {
 		t.Fatal(err)
 	}
-	var sources []string
-	for _, pattern := range []string{"*.go", "*/*.go", "go.mod", ".traefik.yml"} {
-		found, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		sources = append(sources, found...)
-	}
-	dir := t.TempDir()
 	pattern := regexp.MustCompile(find)
 	places := 0
-	for _, source := range sources {
-		if strings.HasSuffix(source, "_test.go") {
-			continue
-		}
-		text, err := os.ReadFile(source)
+	for _, name := range []string{"*.go", "*/*.go"} {
+		sources, err := filepath.Glob(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		places += len(pattern.FindAll(text, -1))
-		text = pattern.ReplaceAll(text, []byte(replace))
-		name, err := filepath.Rel(root, source)
-		if err == nil {
-			err = os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755)
-		}
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), text, 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
+		for _, source := range sources {
+			text, err := os.ReadFile(source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			places += len(pattern.FindAll(text, -1))
+			if err := os.WriteFile(source, pattern.ReplaceAll(text, []byte(replace)), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	if places != 1 {
