@@ -282,6 +282,37 @@ func TestRecordedAnswersFlow(t *testing.T) {
 	}
 }
 
+// What a handler in this Traefik answers is not flushed, and so has a length; what
+// a server sends without one comes in chunks.
+func TestAnswersMadeHereKeepTheirLength(t *testing.T) {
+	shadow := startUpstream(t)
+	tests := []struct {
+		name string
+		date []string
+		want int64
+	}{
+		{"made here", nil, int64(len("Bad Gateway"))},
+		{"sent by a server", []string{"Mon, 01 Jan 2024 00:00:00 GMT"}, -1},
+	}
+	for _, test := range tests {
+		live := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			if test.date != nil {
+				rw.Header()["Date"] = test.date
+			}
+			rw.WriteHeader(http.StatusBadGateway)
+			io.WriteString(rw, "Bad Gateway")
+		})
+		res, err := http.Get("http://" + front(t, comparingTo(t, shadow.URL, live, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.ContentLength != test.want {
+			t.Errorf("%s: length %d, want %d", test.name, res.ContentLength, test.want)
+		}
+	}
+}
+
 func TestAnswersThatDoNotEndAreNotCompared(t *testing.T) {
 	shadow := startUpstream(t)
 	tests := []struct {

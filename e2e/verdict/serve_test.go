@@ -30,16 +30,16 @@ func freeAddr(t *testing.T) string {
 }
 
 // guarded is the report on an entry point of its own, for those who know the
-// password, below the path /mirror, which is stripped or is not.
-func guarded(stripped bool) testbed.Dynamic {
+// password, below the path /mirror, which strip takes away; nil: nothing does.
+func guarded(strip testbed.Values) testbed.Dynamic {
 	sum := sha1.Sum([]byte(password))
 	d := testbed.Dynamic{}.
 		Middleware("auth", "basicAuth", testbed.Values{"users": []string{auditor + ":{SHA}" + base64.StdEncoding.EncodeToString(sum[:])}}).
-		Middleware("strip", "stripPrefix", testbed.Values{"prefixes": []string{"/mirror"}}).
 		Mirror("report", testbed.Values{"serve": true})
-	names := []string{"auth", "strip", "report"}
-	if !stripped {
-		names = []string{"auth", "report"}
+	names := []string{"auth", "report"}
+	if strip != nil {
+		d.Middleware("strip", "stripPrefix", strip)
+		names = []string{"auth", "strip", "report"}
 	}
 	return d.Router("report", "PathPrefix(`/mirror`)", "noop@internal", names...).
 		Set([]string{"operations"}, "http", "routers", "report", "entryPoints")
@@ -47,14 +47,19 @@ func guarded(stripped bool) testbed.Dynamic {
 
 // The report is where it was put, whole, and for nobody else.
 func TestReportOnAnEntryPointOfItsOwn(t *testing.T) {
-	for name, stripped := range map[string]bool{"stripped": true, "not stripped": false} {
+	prefixes := []string{"/mirror"}
+	for name, strip := range map[string]testbed.Values{
+		"stripped":                  {"prefixes": prefixes},
+		"stripped, but for a slash": {"prefixes": prefixes, "forceSlash": true}, // the default of Traefik v2
+		"not stripped":              nil,
+	} {
 		t.Run(name, func(t *testing.T) {
 			addr := freeAddr(t)
 			live, shadow := upstream(t, "live", nil), upstream(t, "shadow", nil)
 			traefik := runTraefik(t, testbed.Options{
 				LogLevel: "ERROR",
 				Static:   testbed.Values{"entryPoints": testbed.Values{"operations": testbed.Values{"address": addr}}},
-				Dynamic: guarded(stripped).
+				Dynamic: guarded(strip).
 					Service("billing", live.URL()).
 					Mirror(middleware, testbed.Values{"url": shadow.URL(), "compare": testbed.Values{"body": "json"}}).
 					Router("billing", host("billing"), "billing", middleware),
