@@ -25,6 +25,7 @@ type answerCase struct {
 
 	closes   bool // live closes the connection after it
 	broken   bool // the answer ends too early: how much of it arrives is a matter of timing
+	sniffed  bool // in Traefik v2 the type depends on whether the head leaves before the body has begun
 	framing  bool // whether the client gets it in chunks is a matter of timing
 	notHTTP2 bool // the request cannot be made by an HTTP/2 client
 }
@@ -90,7 +91,7 @@ func answers() []answerCase {
 		{name: "duplicate headers", request: get, answer: ok(dated+"Set-Cookie: session=1; HttpOnly\r\nSet-Cookie: theme=dark\r\nX-Ledger: north\r\nSet-Cookie: session=1; HttpOnly\r\nX-Ledger:\r\n", invoice)},
 		{name: "large headers", request: get, answer: ok(dated+strings.Repeat("X-Ledger: "+strings.Repeat("2024-00117;", 180)+"\r\n", 50), invoice)},
 		{name: "no type", request: get, answer: ok("Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n", "<!DOCTYPE html><p>2024-00117")},
-		{name: "no type, in chunks", request: get, answer: inChunks("Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n", invoice, "")},
+		{name: "no type, in chunks", sniffed: true, request: get, answer: inChunks("Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n", invoice, "")},
 		{name: "an empty type", request: get, answer: ok("Date: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Type:\r\n", invoice)},
 		{name: "no date", request: get, answer: ok("Content-Type: application/json\r\n", invoice)},
 		{name: "500", request: get, answer: "HTTP/1.1 500 Internal Server Error\r\n" + dated + "Content-Length: 2\r\n\r\n{}"},
@@ -218,6 +219,9 @@ func TestAnswersThatAreComparedAreUntouched(t *testing.T) {
 	cases := answers()
 	live, shadow := answering(t, cases), answering(t, cases)
 	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", TLS: true, Dynamic: chained(live.URL(), shadow.URL())})
+	for i := range cases {
+		cases[i].sniffed = cases[i].sniffed && !traefik.Release().Has("v3.0.0")
+	}
 	for _, c := range chains {
 		t.Run(c.name, func(t *testing.T) {
 			for i, test := range cases {
@@ -245,7 +249,7 @@ func TestAnswersThatAreComparedAreUntouched(t *testing.T) {
 	t.Run("HTTP2", func(t *testing.T) {
 		for _, c := range chains {
 			for i, test := range cases {
-				if test.notHTTP2 || test.broken {
+				if test.notHTTP2 || test.broken || test.sniffed {
 					continue
 				}
 				framing := c.framing || test.framing
@@ -274,6 +278,12 @@ func sameAsPlain(t *testing.T, c chain, test answerCase, got, want *testbed.Answ
 		if got.Status() != want.Status() && got.Status() != 0 && want.Status() != 0 || !bytes.HasPrefix(gotBody, wantBody) && !bytes.HasPrefix(wantBody, gotBody) {
 			t.Errorf("answer %d with %d bytes, want %d with %d", got.Status(), len(gotBody), want.Status(), len(wantBody))
 		}
+	case test.sniffed:
+		for _, a := range []*testbed.Answers{got, want} {
+			a.First().Header.Del("Content-Type")
+			unframe(a.First())
+		}
+		sameAnswers(t, got, want)
 	case waits(test.request):
 		compareAnswers(t, corpusCase{request: test.request}, got, want)
 	case (c.framing || test.framing) && len(want.Final) > 0 && len(got.Final) > 0:
