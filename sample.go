@@ -18,11 +18,12 @@ func (o *options) chooser(c *counts) func(*http.Request) bool {
 	if len(o.methods) == 0 && o.sampleBy == "" {
 		// Asked on the live path of every request, most of which are not chosen.
 		share := o.percent / 100
+		sampled := &c.sampled
 		return func(_ *http.Request) bool {
 			if rand.Float64() < share {
 				return true
 			}
-			c.sampled.Add(1)
+			sampled.Add(1)
 			return false
 		}
 	}

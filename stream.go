@@ -25,7 +25,7 @@ func (s *streaming) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	out := outgoing(m.shadow, req)
 	var p *pair
-	if m.shadow.rules != nil {
+	if m.compareShare > 0 {
 		p = newPair(m, req)
 	}
 	// A middleware before this one may have wrapped the body of a request that has
@@ -40,7 +40,11 @@ func (s *streaming) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	// Deferred, because live may end in a panic: net/http's way to cut a
 	// connection, which passes through here unharmed.
 	defer func() { c.giveUp() }()
-	serveStreaming(p, m.next, rw, req)
+	if p != nil { // as in serveStreaming, without the call
+		serveRecorded(p, m.next, rw, req)
+		return
+	}
+	m.next.ServeHTTP(rw, req)
 }
 
 // serveStreaming has live serve the request, and records its answer where that

@@ -1,6 +1,7 @@
 package interpreted
 
 import (
+	"io"
 	"math"
 	"net/http"
 	"runtime"
@@ -51,12 +52,16 @@ func TestLivePathAllocates(t *testing.T) {
 	}{
 		{kinds[0], 195},
 		{kinds[1], 243},
+		{kinds[5], 272},
 	} {
 		t.Run(tt.kind.name, func(t *testing.T) {
 			answered := make(chan struct{}, 1)
 			var before, after runtime.MemStats
-			live := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.ReadMemStats(&after) })
-			h := interpretedMirror(t, live, settings{"URL": responder(t, tt.kind, answered)})
+			live := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+				runtime.ReadMemStats(&after)
+				io.Copy(io.Discard, req.Body)
+			})
+			h := interpretedMirror(t, live, settings{"URL": responder(t, tt.kind, answered)}.with(tt.kind.set))
 			src := newSource(tt.kind)
 			least := math.Inf(1)
 			for range 50 {
