@@ -32,40 +32,36 @@ type comparing struct {
 	m *middleware
 }
 
-// ServeHTTP is the live path. Nothing in it waits for the shadow.
+// ServeHTTP is the live path. Nothing in it waits for the shadow. What a pair
+// costs only a request pays that is mirrored and compared.
 func (c *comparing) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	m := c.m
-	p := newPair(m, req)
-	if p == nil {
+	if !compared(m) {
 		m.ServeHTTP(rw, req)
 		return
 	}
-	if eligible(m, req) && !handOverCompared(m, rw, req, p) {
-		return
-	}
-	if !p.sent {
+	if !eligible(m, req) || m.inFlight.Add(1) > m.maxInFlight && !isProbe(m) {
 		m.next.ServeHTTP(rw, req)
 		return
-	}
-	serveRecorded(p, m.next, rw, req)
-}
-
-// handOverCompared is handOver for a request whose answers are compared. It is
-// a function of its own so that the others do not pay for it.
-func handOverCompared(m *middleware, rw http.ResponseWriter, req *http.Request, p *pair) bool {
-	if m.inFlight.Add(1) > m.maxInFlight && !isProbe(m) {
-		return true
 	}
 	var body []byte
 	if m.mirrorBody && req.Body != http.NoBody {
 		var err error
 		if body, err = takeBody(req, m.maxBodySize); err != nil {
-			return dropUntaken(m, rw, req, err)
+			if dropUntaken(m, rw, req, err) {
+				m.next.ServeHTTP(rw, req)
+			}
+			return
 		}
 	}
-	p.sent = true
+	p := newPair(m, req)
 	go send(m.shadow, outgoing(m.shadow, req), body, p)
-	return true
+	serveRecorded(p, m.next, rw, req)
+}
+
+// compared draws whether a request is in the share whose answers are compared.
+func compared(m *middleware) bool {
+	return m.compareShare >= 1 || rand.Float64() < m.compareShare
 }
 
 // A pair is live's and the shadow's answer to one request.
@@ -73,7 +69,6 @@ type pair struct {
 	rules   *compare.Rules
 	request compare.Request
 	head    bool // the request is a HEAD: answers have no body
-	sent    bool // the shadow gets the request
 
 	// Live's side is settled once: when it is whole, or when it is clear that it
 	// will not be compared. What it is may be read once done is closed.
@@ -87,13 +82,9 @@ type pair struct {
 	large  bool
 }
 
-// newPair returns the pair for a request whose answers are to be compared, and
-// nil for one that is not in the share that is. Where the request says that its
-// answer will stream, the pair is settled already.
+// newPair returns the pair for a request whose answers are to be compared. Where
+// the request says that its answer will stream, the pair is settled already.
 func newPair(m *middleware, req *http.Request) *pair {
-	if m.compareShare < 1 && rand.Float64() >= m.compareShare {
-		return nil
-	}
 	p := &pair{
 		rules:   m.shadow.rules,
 		request: compare.Request{Method: req.Method, Path: req.URL.Path, At: time.Now()},
@@ -345,6 +336,8 @@ func flushLater(r *recorder) {
 }
 
 func flushNow(r *recorder) {
+	// It runs in a goroutine of its own, where a panic would end Traefik.
+	defer func() { recover() }()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.over && r.pending != nil {

@@ -64,7 +64,7 @@ type middleware struct {
 	maxBodySize int64          // bytes
 	excluded    *regexp.Regexp // content types that are not mirrored
 
-	compareShare float64 // of the mirrored requests, 0 to 1; see newPair
+	compareShare float64 // of the mirrored requests, 0 to 1
 }
 
 // A selective middleware mirrors only what its methods and its sampling choose.

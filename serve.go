@@ -69,7 +69,7 @@ func (r *reporter) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 			base = prefix + "/"
 			h.Set("Content-Security-Policy", report.BasePolicy)
 		}
-		err = report.WritePageAt(&body, document(), req.URL.Query(), base)
+		err = report.WritePage(&body, document(), req.URL.Query(), base)
 	default:
 		// The page's links are relative to its folder. So is this, because the
 		// path that the client used may have been stripped of its beginning.

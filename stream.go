@@ -25,36 +25,25 @@ func (s *streaming) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	out := outgoing(m.shadow, req)
 	var p *pair
-	if m.compareShare > 0 {
+	if m.compareShare > 0 && compared(m) {
 		p = newPair(m, req)
 	}
 	// A middleware before this one may have wrapped the body of a request that has
 	// none; live's proxy does not read it then, and it would not reach its end.
 	if !m.mirrorBody || req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 {
 		go send(m.shadow, out, nil, p)
-		serveStreaming(p, m.next, rw, req)
-		return
+	} else {
+		c := &bodyCopy{m: m, out: out, body: req.Body, pair: p}
+		c.keepBeside(req)
+		// Deferred, because live may end in a panic: net/http's way to cut a
+		// connection, which passes through here unharmed.
+		defer func() { c.giveUp() }()
 	}
-	c := &bodyCopy{m: m, out: out, body: req.Body, pair: p}
-	c.keepBeside(req)
-	// Deferred, because live may end in a panic: net/http's way to cut a
-	// connection, which passes through here unharmed.
-	defer func() { c.giveUp() }()
-	if p != nil { // as in serveStreaming, without the call
+	if p != nil {
 		serveRecorded(p, m.next, rw, req)
 		return
 	}
 	m.next.ServeHTTP(rw, req)
-}
-
-// serveStreaming has live serve the request, and records its answer where that
-// is to be compared.
-func serveStreaming(p *pair, next http.Handler, rw http.ResponseWriter, req *http.Request) {
-	if p == nil {
-		next.ServeHTTP(rw, req)
-		return
-	}
-	serveRecorded(p, next, rw, req)
 }
 
 // A bodyCopy is what is kept of a body while live reads it. It holds a place in

@@ -249,3 +249,20 @@ func TestStreamWithNoPlaceInFlightIsNotCopied(t *testing.T) {
 		t.Errorf("client got %q, want live's answer", rec.Body)
 	}
 }
+
+// A copy that is dropped as too large takes the pair with it: nobody will ask for
+// live's answer, so it need not be kept.
+func TestTooLargeCopySettlesItsPair(t *testing.T) {
+	h := comparingTo(t, "http://billing-next:8080", echoLive, func(c *Config) {
+		c.BodyMode = "stream"
+		c.MaxBodySize = "10"
+	})
+	m := h.(*streaming).m
+	p := newPair(m, postInvoice())
+	m.inFlight.Add(1)
+	c := &bodyCopy{m: m, buf: bytes.NewBufferString(invoice), pair: p}
+	c.decide()
+	if !p.settled.Load() || m.inFlight.Load() != 0 {
+		t.Errorf("settled %t with %d in flight, want it settled and none", p.settled.Load(), m.inFlight.Load())
+	}
+}

@@ -9,6 +9,7 @@ package compare
 import (
 	"bytes"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -123,36 +124,22 @@ func otherStatus(live, shadow *Answer) *Finding {
 func compareHeaders(r *Rules, f *Finding, live, shadow *Answer) {
 	for _, name := range r.Headers {
 		l, s := live.Header[name], shadow.Header[name]
-		if !sameValues(l, s) {
+		if !reflect.DeepEqual(l, s) {
 			f.add(Difference{Key: "header " + name, Live: headerValue(name, l), Shadow: headerValue(name, s)})
 		}
 	}
 }
 
-func skip(reason string) *Finding {
+// Skip returns the finding for a pair that is not compared.
+func Skip(reason string) *Finding {
 	return &Finding{Outcome: Skipped, Reason: reason}
 }
-
-// Skip returns the finding for a pair that is not compared.
-func Skip(reason string) *Finding { return skip(reason) }
 
 // add notes a difference, unless there are enough.
 func (f *Finding) add(d Difference) {
 	if len(f.Differences) < maxDifferences {
 		f.Differences = append(f.Differences, d)
 	}
-}
-
-func sameValues(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // compareBodies adds the differences of the bodies to f, or makes f a skipped one.

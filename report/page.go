@@ -28,14 +28,9 @@ var page = template.Must(template.New("page").Parse(pageHead + "<style>" + pageS
 
 // WritePage writes the page for people: one document, without anything to load,
 // without script, and as well-formed as XML. With the option refresh=0 it does
-// not load itself anew.
-func WritePage(w io.Writer, d *Document, options url.Values) error {
-	return WritePageAt(w, d, options, "")
-}
-
-// WritePageAt is [WritePage] for a page whose links are relative to base instead
-// of its own address; "": to that.
-func WritePageAt(w io.Writer, d *Document, options url.Values, base string) error {
+// not load itself anew. Its links are relative to base or, if that is "", to the
+// page's own address.
+func WritePage(w io.Writer, d *Document, options url.Values, base string) error {
 	var out bytes.Buffer
 	v := newView(d, options)
 	v.Base = base

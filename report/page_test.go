@@ -28,7 +28,7 @@ func written(t *testing.T, d *Document, query string) (string, []*element) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := WritePage(&out, d, options); err != nil {
+	if err := WritePage(&out, d, options, ""); err != nil {
 		t.Fatal(err)
 	}
 	var all []*element
