@@ -41,7 +41,7 @@ func (b billing) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	rand.Read(id)
 	rw.WriteHeader(http.StatusCreated)
 	json.NewEncoder(rw).Encode(drawnUp{
-		ID: fmt.Sprintf("inv-%x", id), CreatedAt: time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"),
+		ID: fmt.Sprintf("inv-%x", id), CreatedAt: time.Now().UTC().Format("2006-01-02T15:04:05.000000000Z"),
 		Upstream: b.name, invoice: d,
 	})
 }
