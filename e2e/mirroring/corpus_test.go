@@ -234,17 +234,22 @@ func receipt(rw http.ResponseWriter, req *http.Request) {
 	json.NewEncoder(rw).Encode(map[string]any{"host": req.Host, "bytes": body.Len(), "sum": sha256.Sum256(body.Bytes())})
 }
 
-// compareAnswers allows one thing: the client that asked to be told to go on is
-// told so when the middleware reads its body, and when live says so.
+// compareAnswers allows one thing: the client that asked to be told to go on may be
+// told so once or twice. Traefik does so when the body is first read, and again when
+// live says so, and leaves out the one if it comes after the other. Without the
+// middleware the two race: net/http's transport lets the body go before it hands on
+// the answer that allows it. In buffer mode the body is read first.
 func compareAnswers(t *testing.T, c corpusCase, got, want *testbed.Answers) {
 	t.Helper()
 	if strings.Contains(c.request, "Expect: 100-continue\r\n") && len(want.Informational) > 0 {
-		if n := len(got.Informational); n != len(want.Informational) && n != len(want.Informational)+1 {
-			t.Errorf("%d informational answers, %d without the middleware", n, len(want.Informational))
-		}
-		for _, resp := range got.Informational {
-			if resp.StatusCode != http.StatusContinue {
-				t.Errorf("informational answer %s, want 100", resp.Status)
+		for who, answers := range map[string]*testbed.Answers{"with": got, "without": want} {
+			if n := len(answers.Informational); n != 1 && n != 2 {
+				t.Errorf("%d informational answers %s the middleware, want 1 or 2", n, who)
+			}
+			for _, resp := range answers.Informational {
+				if resp.StatusCode != http.StatusContinue {
+					t.Errorf("informational answer %s %s the middleware, want 100", resp.Status, who)
+				}
 			}
 		}
 		sameFinal(t, got, want)
