@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"reflect"
 )
 
 // errTooLarge says that a body of unknown length turned out larger than the
@@ -16,6 +17,20 @@ var errTooLarge = errors.New("mirror: body larger than maxBodySize")
 // the bytes have come. With no limit on the body, a client that announces more
 // than it sends must not have memory set aside for it.
 const largestGuess = 16 << 20
+
+// borrowedType is the type of a body that io.NopCloser keeps from being closed,
+// so that it can be read once more.
+var borrowedType = reflect.TypeOf(io.NopCloser(io.LimitReader(nil, 0)))
+
+// borrowed reports whether a middleware before this one keeps the body for
+// another try: Traefik's retry, which hands each try the client's own body in an
+// io.NopCloser. A try that live cannot be reached with leaves it unread, and so
+// must the mirror, or the next try would have none. It is copied while live reads
+// it, whatever bodyMode says. What was buffered already is of another type, for
+// what it is in can be written to a Writer as a whole.
+func borrowed(body io.ReadCloser) bool {
+	return reflect.TypeOf(body) == borrowedType
+}
 
 // takeBody reads the body of req to its end and puts a fresh one over the same
 // bytes in its place, so that what reads req next finds what the client sent.

@@ -239,11 +239,34 @@ func (c *Config) parse() (*options, error) {
 // parseServing checks the options of a middleware that serves the report: there
 // are none besides.
 func (c *Config) parseServing(p *parser) (*options, error) {
-	if strings.TrimSpace(c.URL) != "" {
-		p.mistakes = append(p.mistakes, "url: "+strconv.Quote(c.URL)+": takes nothing beside serve: a middleware mirrors, or it serves the report")
+	none := CreateConfig()
+	for _, o := range []struct {
+		name, value, none string
+	}{
+		{"url", c.URL, none.URL},
+		{"percent", c.Percent, none.Percent},
+		{"sampleBy", c.SampleBy, none.SampleBy},
+		{"methods", strings.Join(c.Methods, ","), ""},
+		{"mirrorBody", c.MirrorBody, none.MirrorBody},
+		{"maxBodySize", c.MaxBodySize, none.MaxBodySize},
+		{"bodyMode", c.BodyMode, none.BodyMode},
+		{"maxInFlight", c.MaxInFlight, none.MaxInFlight},
+		{"timeout", c.Timeout, none.Timeout},
+		{"maxPause", c.MaxPause, none.MaxPause},
+		{"passHostHeader", c.PassHostHeader, none.PassHostHeader},
+	} {
+		if strings.TrimSpace(o.value) != o.none {
+			p.besideServe(o.name + ": " + strconv.Quote(withoutUser(o.value)))
+		}
+	}
+	if len(c.CustomRequestHeaders) > 0 {
+		p.besideServe("customRequestHeaders")
+	}
+	if c.TLS != nil {
+		p.besideServe("tls")
 	}
 	if c.Compare != nil {
-		p.mistakes = append(p.mistakes, "compare: takes nothing beside serve: it belongs to the middleware that mirrors")
+		p.besideServe("compare")
 	}
 	p.unknown("", c.Unknown)
 	if len(p.mistakes) > 0 {
@@ -263,6 +286,12 @@ func (p *parser) refuse(option, value, takes string) {
 	p.mistakes = append(p.mistakes, fmt.Sprintf("%s: %q: takes %s", option, value, takes))
 }
 
+// besideServe notes that a middleware that serves the report has an option of one
+// that mirrors.
+func (p *parser) besideServe(option string) {
+	p.mistakes = append(p.mistakes, option+": takes nothing beside serve: a middleware mirrors, or it serves the report")
+}
+
 func (p *parser) target(s string) *url.URL {
 	const takes = "an http or https URL with a host and optionally a base path, such as http://billing-next:8080/v2"
 	s = strings.TrimSpace(s)
@@ -271,18 +300,32 @@ func (p *parser) target(s string) *url.URL {
 		return nil
 	}
 	u, err := url.Parse(s)
+	s = withoutUser(s)
 	switch {
 	case err != nil:
 		p.refuse("url", s, takes)
 	case u.Scheme != "http" && u.Scheme != "https" || !validHost(u):
 		p.refuse("url", s, takes)
 	case u.User != nil:
-		// Not quoted: the log is no place for the password.
 		p.mistakes = append(p.mistakes, "url: has a user name: takes "+takes+"; set customRequestHeaders.Authorization for credentials")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		p.refuse("url", s, takes+"; the query is the request's own")
 	}
 	return u
+}
+
+// withoutUser returns a URL, good or not, without what may be a user name and a
+// password: the log is no place for them.
+func withoutUser(s string) string {
+	i := strings.LastIndexByte(s, '@')
+	if i < 0 {
+		return s
+	}
+	scheme := strings.Index(s, "//")
+	if scheme < 0 || scheme > i {
+		return "…" + s[i:]
+	}
+	return s[:scheme+2] + "…" + s[i:]
 }
 
 // validHost reports whether a URL has a host, and a port that can be dialed or

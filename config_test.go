@@ -107,6 +107,11 @@ func TestConfigRefusesMistakes(t *testing.T) {
 		{"query", func(c *Config) { c.URL = "http://billing-next/?dry=1" }, []string{"url: ", "query"}},
 		{"fragment", func(c *Config) { c.URL = "http://billing-next/#top" }, []string{"url: "}},
 		{"user name", func(c *Config) { c.URL = "http://audit:hunter2@billing-next" }, []string{"url: ", "customRequestHeaders.Authorization"}},
+		{"user name, escape", func(c *Config) { c.URL = "http://audit:hunter2%@billing-next" }, []string{`url: "http://…@billing-next"`}},
+		{"user name, port", func(c *Config) { c.URL = "http://audit:hunter2@billing-next:99999" }, []string{`url: "http://…@billing-next:99999"`}},
+		{"user name, no colon", func(c *Config) { c.URL = "https//audit:hunter2@billing-next" }, []string{`url: "https//…@billing-next"`}},
+		{"user name, no scheme", func(c *Config) { c.URL = "audit:hunter2@billing-next" }, []string{`url: "…@billing-next"`}},
+		{"user name, query", func(c *Config) { c.URL = "http://audit:hunter2@billing-next?a=//" }, []string{"url: "}},
 		{"percent above", func(c *Config) { c.Percent = "100.1" }, []string{`percent: "100.1"`, "0 to 100"}},
 		{"percent below", func(c *Config) { c.Percent = "-1" }, []string{`percent: "-1"`}},
 		{"percent not a number", func(c *Config) { c.Percent = "NaN" }, []string{`percent: "NaN"`}},
@@ -143,7 +148,11 @@ func TestConfigRefusesMistakes(t *testing.T) {
 		{"serve beside a URL and compare", func(c *Config) {
 			c.Serve = "true"
 			c.Compare = &Compare{}
-		}, []string{`url: "http://billing-next:8080"`, "beside serve", "compare: "}},
+			c.Percent = "half"
+			c.Methods = []string{"GET", "HEAD"}
+			c.TLS = &TLS{}
+			c.CustomRequestHeaders = map[string]string{"Cookie": ""}
+		}, []string{`url: "http://billing-next:8080": takes nothing beside serve`, `percent: "half"`, `methods: "GET,HEAD"`, "compare: ", "tls: ", "customRequestHeaders: "}},
 		{"header name", func(c *Config) { c.CustomRequestHeaders = map[string]string{"X Env": "a"} }, []string{"customRequestHeaders.X Env"}},
 		{"header value", func(c *Config) { c.CustomRequestHeaders = map[string]string{"X-Env": "a\r\nb: c"} }, []string{"customRequestHeaders.X-Env", "one line"}},
 		{"no host", func(c *Config) { c.CustomRequestHeaders = map[string]string{"Host": ""} }, []string{"customRequestHeaders.Host", "a host"}},

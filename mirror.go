@@ -63,6 +63,7 @@ type middleware struct {
 	mirrorBody  bool
 	maxBodySize int64          // bytes
 	excluded    *regexp.Regexp // content types that are not mirrored
+	streaming   http.Handler   // for a body that must not be read before live reads it
 
 	compareShare float64 // of the mirrored requests, 0 to 1
 }
@@ -112,6 +113,7 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 	if !m.mirrorBody {
 		m.maxBodySize = math.MaxInt64
 	}
+	m.streaming = &streaming{m: m}
 	var h http.Handler = m
 	if opts.compare != nil {
 		m.compareShare = opts.compareShare
@@ -121,7 +123,7 @@ func New(ctx context.Context, next http.Handler, config *Config, name string) (h
 		// The messages of a gRPC call may wait for one another, which a body that
 		// is buffered would not let them.
 		m.excluded = noType
-		h = &streaming{m: m}
+		h = m.streaming
 	}
 	if chosen := opts.chooser(&shadow.mirror.counts); chosen != nil {
 		h = &selective{chosen: chosen, next: next, mirror: h}
@@ -166,6 +168,10 @@ func eligible(m *middleware, req *http.Request) bool {
 // one of them cannot be had, the request is not mirrored. It reports whether
 // live is to serve the request: if not, the client has been answered.
 func handOver(m *middleware, rw http.ResponseWriter, req *http.Request) bool {
+	if m.mirrorBody && req.Body != http.NoBody && borrowed(req.Body) {
+		m.streaming.ServeHTTP(rw, req)
+		return false
+	}
 	if m.inFlight.Add(1) > m.maxInFlight && !isProbe(m) {
 		return true
 	}

@@ -117,7 +117,7 @@ func TestReportCountsEveryRequestOnce(t *testing.T) {
 	})
 	post(func(req *http.Request) { req.Header.Set("Content-Type", "application/grpc") })
 	post(func(req *http.Request) { req.ContentLength = 101 })
-	post(func(req *http.Request) { req.Body = io.NopCloser(&brokenBody{}) })
+	post(func(req *http.Request) { req.Body = &closeRecorder{Reader: &brokenBody{}} })
 	shadow.Close()
 	post(func(_ *http.Request) {})
 

@@ -47,6 +47,7 @@ func refusals(t *testing.T) []refusal {
 		{"url-query", testbed.Values{"url": "http://billing-next/?a=1"}, []string{`url: "http://billing-next/?a=1"`}},
 		{"url-fragment", testbed.Values{"url": "http://billing-next/#a"}, []string{`url: "http://billing-next/#a"`}},
 		{"url-user", testbed.Values{"url": "http://meyer:geheim@billing-next"}, []string{"url: has a user name"}},
+		{"url-user-port", testbed.Values{"url": "http://meyer:geheim@billing-next:99999"}, []string{`url: "http://…@billing-next:99999"`}},
 		{"percent-above", testbed.Values{"percent": "100.1"}, []string{`percent: "100.1"`}},
 		{"percent-below", testbed.Values{"percent": "-1"}, []string{`percent: "-1"`}},
 		{"percent-number", testbed.Values{"percent": 250}, []string{`percent: "250"`}},

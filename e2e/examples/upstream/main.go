@@ -1,5 +1,5 @@
 // Upstream is a live upstream or a shadow to try the examples with: it answers
-// every request with 200 and prints what it got.
+// every request with 200, a gRPC call with an empty message, and prints what it got.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/trafficshadow/mirror/e2e/testbed"
@@ -68,6 +69,10 @@ func serve(ctx context.Context, out io.Writer, opts testbed.UpstreamOptions) err
 	opts.Streaming, opts.BodyLimit, opts.HTTP2 = true, 1, true
 	opts.Handler = http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		io.Copy(io.Discard, req.Body)
+		if strings.HasPrefix(req.Header.Get("Content-Type"), "application/grpc") {
+			answerCall(rw)
+			return
+		}
 		rw.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(rw, "{\"upstream\":%q}\n", opts.Name)
 	})
@@ -87,6 +92,14 @@ func serve(ctx context.Context, out io.Writer, opts testbed.UpstreamOptions) err
 		}
 		shown = len(requests)
 	}
+}
+
+// answerCall answers a gRPC call with one message in which no field is set, which
+// is one of any type ("gRPC over HTTP/2", Responses).
+func answerCall(rw http.ResponseWriter) {
+	rw.Header().Set("Content-Type", "application/grpc")
+	rw.Write(make([]byte, 5)) // not compressed, no bytes
+	rw.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
 }
 
 func show(out io.Writer, name string, r testbed.Request) {
