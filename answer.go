@@ -18,8 +18,9 @@ import (
 )
 
 // flushDelay is how long a part of an answer of known length may wait for more
-// of it: as long as Traefik's own proxy lets it wait.
-const flushDelay = 100 * time.Millisecond
+// of it. Traefik's own proxy lets it wait for the flushInterval of live's service,
+// which cannot be known here: 100 ms by default, but it may be none.
+const flushDelay = time.Millisecond
 
 // madeHereDelay is how long a part of an answer of unknown length may wait that no
 // server sent, by all appearances, but a handler in this Traefik: those are whole
@@ -80,10 +81,12 @@ type pair struct {
 
 	// Live's side is settled once: when it is whole, or when it is clear that it
 	// will not be compared. What it is may be read once done is closed.
-	settled atomic.Bool
-	done    chan struct{}
-	live    *compare.Answer
-	skip    string // why the answers are not compared; "" where they are
+	settled  atomic.Bool
+	done     chan struct{}
+	live     *compare.Answer
+	skip     string // why the answers are not compared; "" where they are
+	recorder *recorder
+	uploaded atomic.Int64 // how long live took to read the body, in nanoseconds; bodyMode: stream
 
 	// The shadow's side belongs to the shadow's goroutine.
 	shadow *compare.Answer
@@ -99,6 +102,7 @@ func newPair(m *middleware, req *http.Request) *pair {
 		head:    req.Method == http.MethodHead,
 		done:    make(chan struct{}),
 	}
+	p.recorder = &recorder{pair: p}
 	if streams(req.Header) {
 		settle(p, nil, compare.Stream)
 	}
@@ -106,22 +110,42 @@ func newPair(m *middleware, req *http.Request) *pair {
 }
 
 // streams reports whether a request asks for an answer that goes on: server-sent
-// events, or a gRPC call.
+// events and nothing else, or a gRPC call.
 func streams(h http.Header) bool {
-	if accept := h["Accept"]; len(accept) > 0 && strings.Contains(accept[0], "text/event-stream") {
+	if accept := h["Accept"]; len(accept) > 0 && strings.HasPrefix(accept[0], "text/event-stream") && !strings.Contains(accept[0], ",") {
 		return true
 	}
 	t := h["Content-Type"]
 	return len(t) > 0 && grpcType.MatchString(t[0])
 }
 
-// settle ends live's side of the pair, the first time that it is called. Closing
-// a channel waits for nobody.
-func settle(p *pair, live *compare.Answer, skip string) {
-	if p.settled.CompareAndSwap(false, true) {
-		p.live = live
-		p.skip = skip
-		close(p.done)
+// settle ends live's side of the pair, the first time that it is called, which it
+// reports. Closing a channel waits for nobody.
+func settle(p *pair, live *compare.Answer, skip string) bool {
+	if !p.settled.CompareAndSwap(false, true) {
+		return false
+	}
+	p.live = live
+	p.skip = skip
+	close(p.done)
+	return true
+}
+
+// abandon settles live's side before it is there, and sees to it that nothing of
+// it is kept any more: the pair no longer counts as in flight.
+func abandon(p *pair, why string) {
+	if settle(p, nil, why) {
+		go letGo(p.recorder)
+	}
+}
+
+// letGo waits while the client takes a part of the answer.
+func letGo(r *recorder) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropped = true
+	if r.answer != nil {
+		r.answer.Body = nil
 	}
 }
 
@@ -131,7 +155,10 @@ func serveRecorded(p *pair, next http.Handler, rw http.ResponseWriter, req *http
 		next.ServeHTTP(rw, req)
 		return
 	}
-	r := &recorder{pair: p, rw: rw, client: req.Context(), began: time.Now()}
+	r := p.recorder
+	r.rw = rw
+	r.client = req.Context()
+	r.began = time.Now()
 	// Deferred, because live may end in a panic: net/http's way to cut a
 	// connection, which passes through here unharmed.
 	defer func() { end(r) }()
@@ -158,8 +185,9 @@ type recorder struct {
 	client context.Context // ends when the client is gone
 	began  time.Time
 
-	// mu is for the flush that comes late, and for informational answers, which
-	// come from a goroutine of the proxy's. The shadow never holds it.
+	// mu is for the flush that comes late, for informational answers, which come
+	// from a goroutine of the proxy's, and for what is kept to be let go of. Nobody
+	// waits for anything with it but live, for its client.
 	mu       sync.Mutex
 	answer   *compare.Answer // nil until the head of the final answer
 	left     int64           // of the body, in bytes; -1: unknown; 0 until the head
@@ -366,12 +394,15 @@ func end(r *recorder) {
 	if r.pending != nil {
 		endPending(r)
 	}
+	if r.answer == nil && r.returned {
+		begin(r, http.StatusOK) // live wrote nothing: that is a 200
+	}
 	r.mu.Unlock()
-	if !r.returned || r.broken || r.left > 0 || r.answer == nil {
-		endUnusual(r)
+	if !r.returned || r.broken || r.left > 0 {
+		settle(r.pair, nil, compare.LiveBroken)
 		return
 	}
-	r.answer.Took = time.Since(r.began)
+	r.answer.Took = time.Since(r.began) - time.Duration(r.pair.uploaded.Load())
 	settle(r.pair, r.answer, "")
 }
 
@@ -394,16 +425,6 @@ func hasTrailers(h http.Header) bool {
 	return false
 }
 
-// endUnusual is end for an answer that is not whole, or was not begun.
-func endUnusual(r *recorder) {
-	if !r.returned || r.broken || r.left > 0 {
-		settle(r.pair, nil, compare.LiveBroken)
-		return
-	}
-	// Live wrote nothing: that is a 200.
-	settle(r.pair, &compare.Answer{Status: http.StatusOK, Took: time.Since(r.began)}, "")
-}
-
 // awaitAnswer waits until live's side is settled, and gives it up when that takes
 // longer than the shadow may take.
 func awaitAnswer(p *pair, timeout time.Duration) {
@@ -411,7 +432,7 @@ func awaitAnswer(p *pair, timeout time.Duration) {
 		<-p.done // what was settled can be read now
 		return
 	}
-	giveUp := time.AfterFunc(timeout, func() { settle(p, nil, compare.LiveSlow) })
+	giveUp := time.AfterFunc(timeout, func() { abandon(p, compare.LiveSlow) })
 	<-p.done
 	giveUp.Stop()
 }
@@ -453,6 +474,12 @@ func judge(s *shadow, p *pair, err error) {
 		}
 		s.mirror.verdict.Add(p.rules, &p.request, p.live, p.shadow, finding)
 	}()
+	// Where the shadow's side is nothing to compare, there is no need to wait.
+	if err != nil {
+		abandon(p, compare.ShadowFailed)
+	} else if p.large {
+		abandon(p, compare.TooLarge)
+	}
 	awaitAnswer(p, s.timeout)
 	switch {
 	case p.skip != "":

@@ -13,6 +13,8 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +22,13 @@ import (
 
 	"github.com/trafficshadow/mirror/compare"
 )
+
+func heapInUse() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
 
 // comparingTo is mirrorTo with compare on.
 func comparingTo(t *testing.T, url string, next http.Handler, set func(*Config)) http.Handler {
@@ -355,6 +364,131 @@ func TestAnswerToAClientThatLeftIsNotCompared(t *testing.T) {
 	}
 }
 
+// However long live takes over an answer that was given up, and however many such
+// answers there are, they are not kept.
+func TestAnswersThatLiveDoesNotEndAreLetGoOf(t *testing.T) {
+	const n = 50
+	shadow := startUpstream(t)
+	part := []byte(strings.Repeat("2026-0042;119.00\n", 36000)) // 612,000 bytes
+	end := make(chan bool)
+	served := &sync.WaitGroup{}
+	h := comparingTo(t, shadow.URL, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Write(part)
+		<-end
+	}), func(c *Config) {
+		c.Timeout = "500ms"
+		c.MaxInFlight = strconv.Itoa(n)
+		c.Compare.MaxBodySize = "1MiB"
+	})
+	served.Add(n)
+	before := heapInUse()
+	for i := 0; i < n; i++ {
+		go func() {
+			h.ServeHTTP(&nobody{header: http.Header{}}, postInvoice())
+			served.Done()
+		}()
+	}
+	if s := outcomes(t, t.Name(), n); s.Skipped[compare.LiveSlow]+s.Skipped[compare.ShadowFailed] != n {
+		t.Errorf("skipped %v, want %d for live that is slow", s.Skipped, n)
+	}
+	settled(t, t.Name())
+	eventually(t, "answers that are let go of", func() bool {
+		return int64(heapInUse())-int64(before) < int64(n*len(part)/2)
+	})
+	close(end)
+	served.Wait()
+}
+
+// nobody is a client that keeps nothing.
+type nobody struct{ header http.Header }
+
+func (c *nobody) Header() http.Header         { return c.header }
+func (c *nobody) Write(b []byte) (int, error) { return len(b), nil }
+func (c *nobody) WriteHeader(_ int)           {}
+
+// A shadow that has failed does not wait for live with its place in flight.
+func TestFailedShadowDoesNotWaitForLive(t *testing.T) {
+	shadow := startUpstream(t)
+	shadow.Close()
+	end := make(chan bool)
+	served := make(chan bool)
+	h := comparingTo(t, shadow.URL, http.HandlerFunc(func(_ http.ResponseWriter, _ *http.Request) { <-end }), func(c *Config) { c.Timeout = "1m" })
+	go serveThenTell(h, postInvoice(), served)
+	if s := outcomes(t, t.Name(), 1); s.Skipped[compare.ShadowFailed] != 1 {
+		t.Errorf("skipped %v, want one %s", s.Skipped, compare.ShadowFailed)
+	}
+	settled(t, t.Name())
+	close(end)
+	<-served
+}
+
+// What live says without a word is compared as what it is: 200, and its headers.
+func TestAnswersWithoutAWordAreCompared(t *testing.T) {
+	shadow := startUpstream(t)
+	shadow.answer = func(rw http.ResponseWriter, _ *http.Request) { rw.Header().Set("X-Region", "eu-north") }
+	h := comparingTo(t, shadow.URL, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("X-Region", "eu-north")
+	}), func(c *Config) { c.Compare.Headers = []string{"X-Region"} })
+	serve(h, postInvoice())
+	if s := outcomes(t, t.Name(), 1); s.Outcomes[compare.Match] != 1 {
+		t.Errorf("outcomes %v, differences %+v; want a match", s.Outcomes, s.Account.Differences)
+	}
+}
+
+// A client that takes events, among others, gets what live has.
+func TestClientsThatTakeEventsToo(t *testing.T) {
+	tests := []struct{ accept, want string }{
+		{"text/event-stream", compare.Skipped},
+		{"text/event-stream;q=1", compare.Skipped},
+		{"application/json, text/event-stream", compare.Match},
+		{"text/event-stream, */*", compare.Match},
+	}
+	shadow := startUpstream(t)
+	shadow.answer = booked
+	for _, test := range tests {
+		t.Run(test.accept, func(t *testing.T) {
+			h := comparingTo(t, shadow.URL, echoLive, nil)
+			req := postInvoice()
+			req.Header.Set("Accept", test.accept)
+			serve(h, req)
+			if s := outcomes(t, t.Name(), 1); s.Outcomes[test.want] != 1 {
+				t.Errorf("outcomes %v, skipped %v; want one %s", s.Outcomes, s.Skipped, test.want)
+			}
+		})
+	}
+}
+
+// booked answers an invoice as echoLive does.
+func booked(rw http.ResponseWriter, _ *http.Request) {
+	rw.WriteHeader(http.StatusCreated)
+	io.WriteString(rw, invoice)
+}
+
+// In stream mode live's time is that after the body, as the shadow's is: what a
+// client takes to send it is neither's.
+func TestTimeOfTheUploadIsNotLives(t *testing.T) {
+	shadow := startUpstream(t)
+	shadow.answer = booked
+	h := comparingTo(t, shadow.URL, echoLive, func(c *Config) { c.BodyMode = "stream" })
+	r, w := io.Pipe()
+	req := postInvoice()
+	req.ContentLength = -1
+	req.Body = r
+	served := make(chan bool)
+	go serveThenTell(h, req, served)
+	began := time.Now()
+	time.Sleep(time.Second)
+	io.WriteString(w, invoice)
+	upload := time.Since(began)
+	w.Close()
+	<-served
+	s := outcomes(t, t.Name(), 1)
+	// Less than the upload alone, which it would be more than.
+	if took := s.Account.Live.Sum(); s.Outcomes[compare.Match] != 1 || took >= upload {
+		t.Errorf("outcomes %v, live took %s of %s of upload; want a match and less", s.Outcomes, took, upload)
+	}
+}
+
 func TestShadowThatFailsIsNotCompared(t *testing.T) {
 	shadow := startUpstream(t)
 	shadow.Close()
@@ -469,8 +603,14 @@ func TestAnswerThatWasGivenUpIsNotKept(t *testing.T) {
 	p := &pair{rules: &compare.Rules{MaxBodySize: 64 << 10}, done: make(chan struct{})}
 	client := httptest.NewRecorder()
 	r := &recorder{pair: p, rw: client, client: background, began: time.Now()}
+	p.recorder = r
 	io.WriteString(r, "2026-0042;119.00\n")
-	settle(p, nil, compare.LiveSlow)
+	abandon(p, compare.LiveSlow)
+	eventually(t, "nothing kept", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.answer.Body == nil
+	})
 	io.WriteString(r, "2026-0043;59.50\n")
 	if r.answer.Body != nil {
 		t.Errorf("kept %q, want nothing", r.answer.Body)

@@ -473,6 +473,7 @@ func TestInstancesDoNotMixRequests(t *testing.T) {
 		config := CreateConfig()
 		config.URL = shadows[i].URL
 		config.MaxInFlight = strconv.Itoa(requests)
+		config.Timeout = "1m" // however busy the machine is
 		h, err := New(context.Background(), echoLive, config, t.Name()+strconv.Itoa(i))
 		if err != nil {
 			t.Fatal(err)

@@ -90,12 +90,12 @@ func TestReloadKeepsWhatDidNotChange(t *testing.T) {
 // Changes that come faster than the grace: a timer of an earlier one must not
 // end the mirror while a later one has let go of it for a moment.
 func TestMirrorOutlivesManyReloads(t *testing.T) {
-	shortGrace(t, 300*time.Millisecond)
+	shortGrace(t, 2*time.Second)
 	shadow := startUpstream(t)
 	first, cancel := instance(t, t.Name(), shadow.URL, nil)
 	for i := 0; i < 6; i++ {
 		cancel()
-		time.Sleep(200 * time.Millisecond) // within the grace, most of the time nobody's
+		time.Sleep(500 * time.Millisecond) // within the grace, most of the time nobody's
 		var h *middleware
 		h, cancel = instance(t, t.Name(), shadow.URL, nil)
 		if h.shadow != first.shadow {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -186,10 +187,17 @@ func (c *counts) report(r *report.Middleware) {
 	// counts there before it counts as mirrored, so the rest may be too small for
 	// a moment, and no counter may ever go back.
 	rest := c.answers()
-	for class, name := range map[int]string{1: "1xx", 3: "3xx", 4: "4xx", 5: "5xx"} {
-		r.Answers[name] = c.statuses[class]
-		rest -= c.statuses[class]
-		r.Mirrored += c.statuses[class]
+	for _, name := range report.AnswerClasses {
+		r.Answers[name] = 0
+	}
+	for class, n := range c.statuses {
+		name := "other"
+		if class >= 1 && class <= 5 {
+			name = strconv.Itoa(class) + "xx"
+		}
+		r.Answers[name] += n
+		rest -= n
+		r.Mirrored += n
 	}
 	if rest > c.successes {
 		c.successes = rest

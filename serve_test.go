@@ -93,7 +93,7 @@ func TestReportCountsEveryRequestOnce(t *testing.T) {
 	n := 0
 	shadow.answer = func(rw http.ResponseWriter, req *http.Request) {
 		n++
-		rw.WriteHeader([]int{200, 204, 301, 404, 503}[n%5])
+		rw.WriteHeader([]int{200, 204, 301, 404, 503, 799}[n%6])
 	}
 	m := mirrorTo(t, shadow.URL, echoLive, func(c *Config) {
 		c.Methods = []string{"POST", "GET"}
@@ -106,7 +106,7 @@ func TestReportCountsEveryRequestOnce(t *testing.T) {
 		serve(m, req)
 		settled(t, t.Name())
 	}
-	for i := 0; i < 10; i++ {
+	for i := 0; i < 12; i++ {
 		post(func(_ *http.Request) {})
 	}
 	post(func(req *http.Request) { req.Method = "DELETE" })
@@ -129,18 +129,18 @@ func TestReportCountsEveryRequestOnce(t *testing.T) {
 	if fmt.Sprint(r.Dropped) != fmt.Sprint(want) {
 		t.Errorf("dropped %v, want %v", r.Dropped, want)
 	}
-	if r.Mirrored != 10 || r.Eligible != 13 || r.InFlight != 0 {
-		t.Errorf("%d mirrored, %d eligible, %d in flight; want 10, 13 and 0", r.Mirrored, r.Eligible, r.InFlight)
+	if r.Mirrored != 12 || r.Eligible != 15 || r.InFlight != 0 {
+		t.Errorf("%d mirrored, %d eligible, %d in flight; want 12, 15 and 0", r.Mirrored, r.Eligible, r.InFlight)
 	}
-	if got, want := fmt.Sprint(r.Answers), fmt.Sprint(map[string]int64{"1xx": 0, "2xx": 4, "3xx": 2, "4xx": 2, "5xx": 2}); got != want {
+	if got, want := fmt.Sprint(r.Answers), fmt.Sprint(map[string]int64{"1xx": 0, "2xx": 4, "3xx": 2, "4xx": 2, "5xx": 2, "other": 2}); got != want {
 		t.Errorf("answers %s, want %s", got, want)
 	}
 	// A kept connection that the shadow has closed fails in its own way.
 	if r.Failed["connect"]+r.Failed["protocol"] != 1 || r.State.LastError == "" || r.State.LastErrorAt == nil {
 		t.Errorf("failed %v, last error %q", r.Failed, r.State.LastError)
 	}
-	if r.RequestBytes != int64(10*len(invoice)) || r.ShadowLatency.Count != 10 {
-		t.Errorf("%d bytes and %d latencies, want %d and 10", r.RequestBytes, r.ShadowLatency.Count, 10*len(invoice))
+	if r.RequestBytes != int64(12*len(invoice)) || r.ShadowLatency.Count != 12 {
+		t.Errorf("%d bytes and %d latencies, want %d and 12", r.RequestBytes, r.ShadowLatency.Count, 12*len(invoice))
 	}
 }
 

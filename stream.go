@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"sync/atomic"
+	"time"
 )
 
 // A streaming middleware is one with bodyMode: stream. Live reads the client's
@@ -106,9 +107,12 @@ func (c *bodyCopy) decide() {
 		freePlace(c.m)
 		c.buf = nil
 		if c.pair != nil {
-			settle(c.pair, nil, "") // nobody will ask for live's answer
+			abandon(c.pair, "") // nobody will ask for live's answer
 		}
 		return
+	}
+	if c.pair != nil {
+		c.pair.uploaded.Store(int64(time.Since(c.pair.recorder.began)))
 	}
 	if len(c.out.Trailer) == 0 {
 		c.out.ContentLength = int64(c.buf.Len())

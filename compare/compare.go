@@ -10,9 +10,11 @@ import (
 	"bytes"
 	"net/http"
 	"reflect"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // What is compared of the bodies.
@@ -70,11 +72,12 @@ const (
 	LiveBroken   = "live_broken"  // live's answer did not come to its end
 	LiveSlow     = "live_slow"    // live's answer took too much longer than the shadow's
 	ShadowFailed = "shadow_error" // there is no whole answer of the shadow's
+	TooComplex   = "too_complex"  // it would take too long to find out whether they differ
 	Internal     = "internal"     // the comparison itself failed
 )
 
 // Reasons are all of them, in the order in which reports have them.
-var Reasons = []string{TooLarge, Encoding, Stream, LiveBroken, LiveSlow, ShadowFailed, Internal}
+var Reasons = []string{TooLarge, Encoding, Stream, LiveBroken, LiveSlow, ShadowFailed, TooComplex, Internal}
 
 // A Difference is one thing in which two answers differ.
 type Difference struct {
@@ -88,13 +91,19 @@ type Difference struct {
 
 // A Finding is what was found out about a pair of answers.
 type Finding struct {
-	Outcome     string // Match, Mismatch or Skipped
-	Reason      string // why it was skipped
-	Differences []Difference
+	Outcome     string       // Match, Mismatch or Skipped
+	Reason      string       // why it was skipped
+	Differences []Difference // one for each Key, the first that was found
+	More        bool         // there may be others: they were not looked for
 }
 
 // maxDifferences is how many differences of one pair are looked for.
 const maxDifferences = 50
+
+// gate lets few pairs be looked into at a time. To find what differs in two
+// bodies takes milliseconds of an interpreter, and however many pairs there are,
+// live needs processors too.
+var gate = make(chan bool, (runtime.GOMAXPROCS(0)+3)/4)
 
 // Judge compares two whole answers. Where the statuses differ nothing else is
 // looked at: an error and a success have nothing in common.
@@ -124,10 +133,19 @@ func otherStatus(live, shadow *Answer) *Finding {
 func compareHeaders(r *Rules, f *Finding, live, shadow *Answer) {
 	for _, name := range r.Headers {
 		l, s := live.Header[name], shadow.Header[name]
-		if !reflect.DeepEqual(l, s) {
+		if !sameHeader(name, l, s) {
 			f.add(Difference{Key: "header " + name, Live: headerValue(name, l), Shadow: headerValue(name, s)})
 		}
 	}
+}
+
+// sameHeader reports whether two headers say the same. Several lines are one with
+// commas in it (RFC 9110, section 5.3), except for Set-Cookie.
+func sameHeader(name string, live, shadow []string) bool {
+	if name == "Set-Cookie" || live == nil || shadow == nil {
+		return reflect.DeepEqual(live, shadow)
+	}
+	return strings.Join(live, ", ") == strings.Join(shadow, ", ")
 }
 
 // Skip returns the finding for a pair that is not compared.
@@ -135,11 +153,9 @@ func Skip(reason string) *Finding {
 	return &Finding{Outcome: Skipped, Reason: reason}
 }
 
-// add notes a difference, unless there are enough.
+// add notes a difference.
 func (f *Finding) add(d Difference) {
-	if len(f.Differences) < maxDifferences {
-		f.Differences = append(f.Differences, d)
-	}
+	f.Differences = append(f.Differences, d)
 }
 
 // compareBodies adds the differences of the bodies to f, or makes f a skipped one.
@@ -147,9 +163,17 @@ func (f *Finding) add(d Difference) {
 // Interpreted, what a function could do costs, whether it does it or not. So most
 // pairs, whose bodies are equal and not compressed, pass through short ones only.
 func compareBodies(r *Rules, f *Finding, live, shadow *Answer) {
+	if live.Header["Content-Encoding"] != nil || shadow.Header["Content-Encoding"] != nil || !bytes.Equal(live.Body, shadow.Body) {
+		lookInto(r, f, live, shadow)
+	}
+}
+
+func lookInto(r *Rules, f *Finding, live, shadow *Answer) {
+	gate <- true
+	defer func() { <-gate }()
 	if live.Header["Content-Encoding"] != nil || shadow.Header["Content-Encoding"] != nil {
 		compareEncoded(r, f, live, shadow)
-	} else if !bytes.Equal(live.Body, shadow.Body) {
+	} else {
 		comparePlain(r, f, live, shadow, live.Body, shadow.Body)
 	}
 }
@@ -162,30 +186,40 @@ func compareEncoded(r *Rules, f *Finding, live, shadow *Answer) {
 			comparePlain(r, f, live, shadow, l, s)
 			return
 		}
+		if err == errCorrupt { // and live's is not
+			f.add(Difference{Key: "body", Live: bodyValue(r, live, l, nil), Shadow: corruptValue(shadow)})
+			return
+		}
 	}
 	// Compressed in a way that is not understood, but alike to the byte.
 	if err == errEncoding && bytes.Equal(live.Body, shadow.Body) && encoding(live) == encoding(shadow) {
 		return
 	}
 	// What the headers say is not lost, but a pair is skipped or it is not.
-	f.Outcome = Skipped
-	f.Reason = Encoding
-	f.Differences = nil
+	reason := Encoding
 	if err == errTooLarge {
-		f.Reason = TooLarge
+		reason = TooLarge
 	}
+	f.skip(reason)
+}
+
+func (f *Finding) skip(reason string) {
+	f.Outcome = Skipped
+	f.Reason = reason
+	f.Differences = nil
+	f.More = false
 }
 
 func comparePlain(r *Rules, f *Finding, live, shadow *Answer, l, s []byte) {
 	if bytes.Equal(l, s) {
 		return
 	}
-	if r.Body == JSON && isJSON(live) && isJSON(shadow) {
+	// What is not UTF-8 is no JSON, and encoding/json takes one such byte for another.
+	if r.Body == JSON && isJSON(live) && isJSON(shadow) && utf8.Valid(l) && utf8.Valid(s) {
 		lv, lerr := decode(l)
 		sv, serr := decode(s)
 		if lerr == nil && serr == nil {
-			d := &differ{rules: r, finding: f}
-			d.compare(lv, sv, nil)
+			compareJSON(r, f, lv, sv)
 			return
 		}
 	}

@@ -23,8 +23,17 @@ func TestJSONBodiesAreComparedAsValues(t *testing.T) {
 		{"beyond what floating point can tell", `{"id":9007199254740993}`, `{"id":9007199254740992}`, nil, []string{"mismatch", "$.id: 9007199254740993 | 9007199254740992"}},
 		{"a number and text", `{"total":119}`, `{"total":"119"}`, nil, []string{"mismatch", `$.total: 119 | "119"`}},
 		{"in a list", invoice, strings.Replace(invoice, "59.50", "59.49", 1), nil, []string{"mismatch", "$.lines[*].total: 59.50 | 59.49"}},
-		{"a list in another order", `{"tags":["a","b"]}`, `{"tags":["b","a"]}`, nil, []string{"mismatch", `$.tags[*]: "a" | "b"`, `$.tags[*]: "b" | "a"`}},
+		{"a list in another order", `{"tags":["a","b"]}`, `{"tags":["b","a"]}`, nil, []string{"mismatch", `$.tags[*]: "a" | "b"`}},
 		{"a longer list", `{"lines":[1,2]}`, `{"lines":[1,2,3]}`, nil, []string{"mismatch", "$.lines: array of 2 | array of 3"}},
+		{"far down a long list", list(5000, 4711, 1), list(5000, 4711, 2), nil, []string{"mismatch", "$[*]: 1 | 2"}},
+		{"a longer list of which nothing matters", `{"lines":[1,2]}`, `{"lines":[3,4,5]}`, []string{"$.lines[*]"}, []string{"match"}},
+		{"a longer list of which some do not matter", `{"lines":[1,2]}`, `{"lines":[1,2,3,4]}`, []string{"$.lines[2]"}, []string{"mismatch", "$.lines: array of 2 | array of 4"}},
+		{"other bytes that are not UTF-8", "{\"customer\":\"M\xfcller\"}", "{\"customer\":\"M\xf6ller\"}", nil,
+			[]string{"mismatch", `body: application/json, 21 bytes, from byte 14: "\xfcller\"}" | application/json, 21 bytes, from byte 14: "\xf6ller\"}"`}},
+		{"a byte that is not UTF-8 and its replacement", "{\"customer\":\"M\xfcller\"}", `{"customer":"M\ufffdller"}`, nil,
+			[]string{"mismatch", `body: application/json, 21 bytes, from byte 14: "\xfcller\"}" | application/json, 26 bytes, from byte 14: "\\ufffdller\"}"`}},
+		{"the same key in many places before another", noisy(60, 1, "10.00"), noisy(60, 2, "10.01"), nil,
+			[]string{"mismatch", "$.lines[*].id: 1 | 2", "$.total: 10.00 | 10.01"}},
 		{"a member that is missing", `{"id":1,"vat":19}`, `{"id":1}`, nil, []string{"mismatch", "$.vat: 19 | missing"}},
 		{"a member too many", `{"id":1}`, `{"id":1,"debug":{"sql":"select"}}`, nil, []string{"mismatch", "$.debug: missing | object"}},
 		{"null and missing", `{"vat":null}`, `{}`, nil, []string{"mismatch", "$.vat: null | missing"}},
@@ -38,6 +47,7 @@ func TestJSONBodiesAreComparedAsValues(t *testing.T) {
 		{"ignored", `{"id":1,"total":5}`, `{"id":2,"total":5}`, []string{"$.id"}, []string{"match"}},
 		{"ignored, and something else", `{"id":1,"total":5}`, `{"id":2,"total":6}`, []string{"$.id"}, []string{"mismatch", "$.total: 5 | 6"}},
 		{"ignored in every element", `{"lines":[{"at":1,"n":1},{"at":2,"n":2}]}`, `{"lines":[{"at":3,"n":1},{"at":4,"n":2}]}`, []string{"$.lines[*].at"}, []string{"match"}},
+		{"ignored in one element, written otherwise", `{"lines":[1,2]}`, `{"lines":[3,2]}`, []string{"$.lines[00]"}, []string{"match"}},
 		{"ignored in one element", `{"lines":[1,2]}`, `{"lines":[3,4]}`, []string{"$.lines[0]"}, []string{"mismatch", "$.lines[*]: 2 | 4"}},
 		{"ignored wherever it is", `{"at":1,"a":{"b":[{"at":2}]}}`, `{"at":5,"a":{"b":[{"at":6}]}}`, []string{"$..at"}, []string{"match"}},
 		{"ignored with all that is in it", `{"meta":{"node":"a","at":1}}`, `{"meta":{"node":"b","at":2}}`, []string{"$.meta"}, []string{"match"}},
@@ -73,7 +83,8 @@ func TestHeadersAreComparedWhereAsked(t *testing.T) {
 	if got := found(Judge(r, live, shadow)); got[0] != "match" {
 		t.Errorf("no header is to be compared: got %q, want a match", got)
 	}
-	r.Headers = []string{"Cache-Control", "Content-Type", "Vary", "Set-Cookie"}
+	live.Header["Allow"], shadow.Header["Allow"] = []string{"GET", "HEAD"}, []string{"GET, HEAD"}
+	r.Headers = []string{"Cache-Control", "Content-Type", "Vary", "Set-Cookie", "Allow"}
 	got := found(Judge(r, live, shadow))
 	want := []string{
 		"mismatch", "header Cache-Control: no-store | missing", "header Vary: Accept, Cookie | Accept",
@@ -119,6 +130,8 @@ func TestCompressedBodiesAreComparedByWhatIsInside(t *testing.T) {
 	bomb := jsonAnswer(`{"a":"` + strings.Repeat("0", 1<<20) + `"}`)
 	broken := compressed(t, plainly, "gzip")
 	broken.Body = broken.Body[:len(broken.Body)-5]
+	lying := jsonAnswer(invoice)
+	lying.Header["Content-Encoding"] = []string{"gzip"}
 	tests := []struct {
 		name         string
 		live, shadow *Answer
@@ -131,14 +144,59 @@ func TestCompressedBodiesAreComparedByWhatIsInside(t *testing.T) {
 		{"unknown", compressed(t, plainly, "br"), plainly, "skippedencoding"},
 		{"larger inside", compressed(t, bomb, "gzip"), plainly, "skippedtoo_large"},
 		{"cut off", broken, plainly, "skippedencoding"},
+		{"cut off by the shadow", plainly, broken, "mismatch"},
+		{"not compressed by the shadow", compressed(t, plainly, "gzip"), lying, "mismatch"},
+		{"unknown of the shadow", plainly, compressed(t, plainly, "br"), "skippedencoding"},
 		{"without a body", compressed(t, jsonAnswer(""), "gzip"), jsonAnswer(""), "match"},
 	}
-	tests[7].live.Body = nil
+	tests[len(tests)-1].live.Body = nil
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f := Judge(rules(t), test.live, test.shadow)
 			if got := f.Outcome + f.Reason; got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// list is a list of n zeros, with another number at one place.
+func list(n, place, number int) string {
+	return "[" + strings.Repeat("0,", place) + fmt.Sprint(number) + strings.Repeat(",0", n-place-1) + "]"
+}
+
+// noisy is an invoice of n lines with ids.
+func noisy(n, id int, total string) string {
+	return fmt.Sprintf(`{"lines":[%s{"id":%d}],"total":%s}`, strings.Repeat(fmt.Sprintf(`{"id":%d},`, id), n-1), id, total)
+}
+
+// What it takes to compare two bodies is bounded, whatever is in them.
+func TestBodiesThatAreTooMuchToLookInto(t *testing.T) {
+	nested := func(depth, n int, number string) string {
+		return strings.Repeat(`[0,`, depth) + "[" + strings.Repeat(number+",", n) + "1]" + strings.Repeat("]", depth)
+	}
+	records := func(id int) string { return "[" + strings.Repeat(fmt.Sprintf(`{"id":%d,"n":1},`, id), 20000) + "0]" }
+	tests := []struct {
+		name, live, shadow string
+		want               string
+		more               bool
+	}{
+		{"numbers written otherwise, few", "[" + strings.Repeat("1,", 1000) + "1]", "[" + strings.Repeat("1.0,", 1000) + "1]", "match", false},
+		{"numbers written otherwise, many", "[" + strings.Repeat("1,", 30000) + "1]", "[" + strings.Repeat("1.0,", 30000) + "1]", "skippedtoo_complex", false},
+		{"so many of one key that another is not found", records(1), records(2), "mismatch", true},
+		{"deep down", nested(20, 3000, "1"), nested(20, 3000, "2"), "mismatch", false},
+		{"too many deep down", nested(20, 30000, "1"), nested(20, 30000, "2"), "mismatch", true},
+		{"deeper than is looked", nested(500, 30000, "1"), nested(500, 30000, "2"), "mismatch", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := rules(t)
+			if test.more {
+				r.MaxBodySize = 1 << 20
+			}
+			f := Judge(r, jsonAnswer(test.live), jsonAnswer(test.shadow))
+			if got := f.Outcome + f.Reason; got != test.want || f.More != test.more {
+				t.Errorf("got %s, more: %v; want %s, %v", got, f.More, test.want, test.more)
 			}
 		})
 	}
@@ -223,6 +281,29 @@ func TestPaths(t *testing.T) {
 	f := Judge(rules(t), jsonAnswer(`{"a":{"b c":[{"id":1},{"id":2}]}}`), jsonAnswer(`{"a":{"b c":[{"id":3},{"id":4}]}}`))
 	if again := Judge(rules(t, addPath(f.Differences[0].Key)), jsonAnswer(`{"a":{"b c":[{"id":1},{"id":2}]}}`), jsonAnswer(`{"a":{"b c":[{"id":3},{"id":4}]}}`)); again.Outcome != Match {
 		t.Errorf("with %s ignored: %q, want a match", addPath(f.Differences[0].Key), found(again))
+	}
+}
+
+func TestPathsThatWouldSelectSomethingElseAreNotSuggested(t *testing.T) {
+	long := strings.Repeat("subscriptionItemDetails", 20)
+	tests := []struct{ live, shadow string }{
+		{`{"` + long + `":1}`, `{"` + long + `":2}`},
+		{`{"a']['b":1}`, `{"a']['b":2}`},
+		{`{"a']":1}`, `{"a']":2}`},
+		{`{"":1}`, `{"":2}`},
+		{`1`, `2`},
+		{`{"lines":[1,2]}`, `{"lines":[1,2,3]}`},
+		{`{"a.b":{"*":1}}`, `{"a.b":{"*":2}}`},
+	}
+	for _, test := range tests {
+		f := Judge(rules(t), jsonAnswer(test.live), jsonAnswer(test.shadow))
+		path := addPath(f.Differences[0].Key)
+		if path == "" {
+			continue
+		}
+		if again := Judge(rules(t, path), jsonAnswer(test.live), jsonAnswer(test.shadow)); again.Outcome != Match {
+			t.Errorf("%.40s: %.80s is suggested, and %.80q still differs", test.live, path, found(again))
+		}
 	}
 }
 

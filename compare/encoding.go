@@ -12,6 +12,7 @@ import (
 var (
 	errTooLarge = errors.New("larger than is looked at")
 	errEncoding = errors.New("compressed in a way that is not understood")
+	errCorrupt  = errors.New("not compressed as it says")
 )
 
 // plain returns the body without its compression, at most limit bytes of it.
@@ -36,11 +37,11 @@ func plain(a *Answer, limit int64) ([]byte, error) {
 		return nil, errEncoding
 	}
 	if err != nil {
-		return nil, errEncoding
+		return nil, errCorrupt
 	}
 	text, err := io.ReadAll(io.LimitReader(inside, limit+1))
 	if err != nil {
-		return nil, errEncoding
+		return nil, errCorrupt
 	}
 	if int64(len(text)) > limit {
 		return nil, errTooLarge

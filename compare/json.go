@@ -11,8 +11,18 @@ import (
 )
 
 // maxDepth is how deep a JSON value is looked into. Two values that differ
-// deeper down differ at this depth.
-const maxDepth = 100
+// deeper down differ at this depth: each level is one more look at all that is
+// below it.
+const maxDepth = 32
+
+// How many steps are taken to find what differs in two JSON values, which is what
+// it costs: some microseconds each, interpreted. It grows with the size of the
+// bodies that are compared, within bounds.
+const (
+	minSteps     = 10_000
+	maxSteps     = 50_000
+	bytesOfAStep = 6
+)
 
 // decode returns the JSON value in text, its numbers as they are written.
 func decode(text []byte) (interface{}, error) {
@@ -31,29 +41,74 @@ func decode(text []byte) (interface{}, error) {
 // errMore is any error: the caller asks only whether there is one.
 var errMore = io.ErrUnexpectedEOF
 
-// A differ looks for the differences of two JSON values.
+// compareJSON adds the differences of two JSON values to f, or makes f a skipped
+// one.
+func compareJSON(r *Rules, f *Finding, live, shadow interface{}) {
+	if reflect.DeepEqual(live, shadow) {
+		return
+	}
+	d := &differ{rules: r, finding: f, seen: map[string]bool{}}
+	d.steps = stepsFor(r.MaxBodySize)
+	d.compare(live, shadow, root)
+	if f.More && len(f.Differences) == 0 {
+		f.skip(TooComplex)
+	}
+}
+
+func stepsFor(size int64) int {
+	steps := size / bytesOfAStep
+	if steps < minSteps {
+		return minSteps
+	}
+	if steps > maxSteps {
+		return maxSteps
+	}
+	return int(steps)
+}
+
+// A differ looks for the differences of two JSON values. What is equal is left to
+// the compiled DeepEqual: interpreted, looking at every value would cost more than
+// all the rest.
 type differ struct {
 	rules   *Rules
 	finding *Finding
+	seen    map[string]bool // the keys of the differences
+	steps   int             // that may still be taken
 }
 
-// compare adds the differences of the values at path. What is equal is left to
-// the compiled DeepEqual: interpreted, looking at every value would cost more
-// than all the rest.
-func (d *differ) compare(live, shadow interface{}, path []string) {
-	if reflect.DeepEqual(live, shadow) || d.ignored(path) || len(d.finding.Differences) >= maxDifferences {
+// step reports whether there may be one more step.
+func (d *differ) step() bool {
+	d.steps--
+	if d.steps < 0 {
+		d.finding.More = true
+	}
+	return d.steps >= 0
+}
+
+// A place is where a value is.
+type place struct {
+	path []string
+	key  string // of path, see keyOf
+}
+
+var root = place{key: "$"}
+
+// compare adds the differences of the values at a place, which are not equal to
+// DeepEqual.
+func (d *differ) compare(live, shadow interface{}, at place) {
+	if !d.step() || d.ignored(at.path) {
 		return
 	}
-	if len(path) < maxDepth {
+	if len(at.path) < maxDepth {
 		if l, ok := live.(map[string]interface{}); ok {
 			if s, ok := shadow.(map[string]interface{}); ok {
-				d.compareObjects(l, s, path)
+				d.compareObjects(l, s, at)
 				return
 			}
 		}
 		if l, ok := live.([]interface{}); ok {
 			if s, ok := shadow.([]interface{}); ok {
-				d.compareLists(l, s, path)
+				d.compareLists(l, s, at)
 				return
 			}
 		}
@@ -63,10 +118,25 @@ func (d *differ) compare(live, shadow interface{}, path []string) {
 			return
 		}
 	}
-	d.finding.add(Difference{Key: keyOf(path), Live: jsonValue(live, true), Shadow: jsonValue(shadow, true)})
+	d.add(at.key, live, shadow, true, true)
 }
 
-func (d *differ) compareObjects(live, shadow map[string]interface{}, path []string) {
+// add notes that the values at a place differ, unless that is known of another
+// place alike, or enough is known.
+func (d *differ) add(key string, live, shadow interface{}, inLive, inShadow bool) {
+	if d.seen[key] {
+		return
+	}
+	if len(d.seen) == maxDifferences {
+		d.finding.More = true
+		d.steps = 0
+		return
+	}
+	d.seen[key] = true
+	d.finding.add(Difference{Key: cutKey(key), Live: jsonValue(live, inLive), Shadow: jsonValue(shadow, inShadow)})
+}
+
+func (d *differ) compareObjects(live, shadow map[string]interface{}, at place) {
 	names := make([]string, 0, len(live))
 	for name := range live {
 		names = append(names, name)
@@ -78,35 +148,60 @@ func (d *differ) compareObjects(live, shadow map[string]interface{}, path []stri
 	}
 	sort.Strings(names)
 	for _, name := range names {
+		if !d.step() {
+			return
+		}
 		l, inLive := live[name]
 		s, inShadow := shadow[name]
-		if inLive && inShadow && reflect.DeepEqual(l, s) {
-			continue // as most are: there is no need for a path to it
-		}
-		at := below(path, memberStep(name))
-		if inLive && inShadow {
-			d.compare(l, s, at)
+		// The only member is what differs. Most others do not.
+		if len(names) > 1 && inLive && inShadow && reflect.DeepEqual(l, s) {
 			continue
 		}
-		if !d.ignored(at) {
-			d.finding.add(Difference{Key: keyOf(at), Live: jsonValue(l, inLive), Shadow: jsonValue(s, inShadow)})
+		member := place{path: below(at.path, memberStep(name)), key: at.key + keyOfStep(memberStep(name))}
+		if inLive && inShadow {
+			d.compare(l, s, member)
+		} else if !d.ignored(member.path) {
+			d.add(member.key, l, s, inLive, inShadow)
 		}
 	}
 }
 
-func (d *differ) compareLists(live, shadow []interface{}, path []string) {
-	if len(live) != len(shadow) {
-		d.finding.add(Difference{Key: keyOf(path), Live: jsonValue(live, true), Shadow: jsonValue(shadow, true)})
-	}
+func (d *differ) compareLists(live, shadow []interface{}, at place) {
 	n := len(live)
 	if len(shadow) < n {
 		n = len(shadow)
 	}
-	for i := 0; i < n; i++ {
-		if reflect.DeepEqual(live[i], shadow[i]) {
-			continue
+	for i := n; i < len(live) || i < len(shadow); i++ {
+		if !d.step() {
+			return
 		}
-		d.compare(live[i], shadow[i], below(path, "["+strconv.Itoa(i)+"]"))
+		if !d.ignored(below(at.path, elementStep(i))) {
+			d.add(at.key, live, shadow, true, true)
+			break
+		}
+	}
+	if len(live) == len(shadow) || !reflect.DeepEqual(live[:n], shadow[:n]) {
+		d.compareSpan(live[:n], shadow[:n], 0, at)
+	}
+}
+
+// compareSpan compares elements of the lists at a place, some of which differ;
+// from is where in the lists they begin. Halves that are equal cost one call.
+func (d *differ) compareSpan(live, shadow []interface{}, from int, at place) {
+	if len(live) == 1 {
+		d.compare(live[0], shadow[0], place{path: below(at.path, elementStep(from)), key: at.key + "[*]"})
+		return
+	}
+	if !d.step() {
+		return
+	}
+	half := len(live) / 2
+	firstEqual := reflect.DeepEqual(live[:half], shadow[:half])
+	if !firstEqual {
+		d.compareSpan(live[:half], shadow[:half], from, at)
+	}
+	if firstEqual || !reflect.DeepEqual(live[half:], shadow[half:]) {
+		d.compareSpan(live[half:], shadow[half:], from+half, at)
 	}
 }
 

@@ -37,7 +37,7 @@ func (g *group) noise(key string, pairs int64) bool {
 }
 
 // closeNumbers reports whether both are numbers, or text that is one, less than
-// a fiftieth apart, and not times in seconds or milliseconds since 1970.
+// a fiftieth apart, and not times since 1970.
 func closeNumbers(live, shadow Value) bool {
 	a, err := strconv.ParseFloat(strings.Trim(live.Text, `"`), 64)
 	if err != nil {
@@ -50,9 +50,10 @@ func closeNumbers(live, shadow Value) bool {
 	return math.Abs(a-b) <= math.Max(math.Abs(a), math.Abs(b))/50
 }
 
-// unixTime reports whether n may be a time from 2001 to 2096.
+// unixTime reports whether n may be a time from 2001 to 2096, in seconds or
+// thousandths, millionths or billionths of one.
 func unixTime(n float64) bool {
-	return n >= 1e9 && n < 4e9 || n >= 1e12 && n < 4e12
+	return n >= 1e9 && n < 4e9 || n >= 1e12 && n < 4e12 || n >= 1e15 && n < 4e15 || n >= 1e18 && n < 4e18
 }
 
 // addPath returns the line of compare.ignore for a difference, or "" where there
@@ -61,8 +62,9 @@ func addPath(key string) string {
 	if !strings.HasPrefix(key, "$.") && !strings.HasPrefix(key, "$[") {
 		return ""
 	}
-	if _, err := ParsePath(key); err != nil {
-		return "" // cut
+	p, err := ParsePath(key)
+	if err != nil || len(key) > maxKey || keyOf(p.steps) != key {
+		return "" // cut, or of a name that looks like several steps
 	}
 	return key
 }

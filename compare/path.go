@@ -85,10 +85,14 @@ func nextStep(text string) (step, rest string, err error) {
 			return "", "", errPath
 		}
 		inside := text[1:end]
-		if _, err := strconv.ParseUint(inside, 10, 31); err != nil && inside != "*" {
+		if inside == "*" {
+			return "[*]", text[end+1:], nil
+		}
+		place, err := strconv.ParseUint(inside, 10, 31)
+		if err != nil {
 			return "", "", errPath
 		}
-		return "[" + inside + "]", text[end+1:], nil
+		return elementStep(int(place)), text[end+1:], nil
 	}
 	return "", "", errPath
 }
@@ -98,6 +102,9 @@ func (p Path) String() string { return p.text }
 
 // memberStep is the step to a member of an object.
 func memberStep(name string) string { return "." + name }
+
+// elementStep is the step to an element of a list.
+func elementStep(i int) string { return "[" + strconv.Itoa(i) + "]" }
 
 // matches reports whether the path selects the value at the steps.
 func (p Path) matches(path []string) bool { return matchSteps(p.steps, path) }
@@ -135,22 +142,24 @@ const maxKey = 200
 // keyOf is the path that selects the value at the steps, and those at the same
 // place in other elements.
 func keyOf(path []string) string {
-	b := "$"
+	key := "$"
 	for _, step := range path {
-		switch {
-		case strings.HasPrefix(step, "["):
-			b += "[*]"
-		case plainName(step[1:]):
-			b += step
-		default:
-			b += "['" + step[1:] + "']"
-		}
-		if len(b) > maxKey {
-			return cut(b, maxKey)
-		}
+		key += keyOfStep(step)
 	}
-	return b
+	return cutKey(key)
 }
+
+func keyOfStep(step string) string {
+	if strings.HasPrefix(step, "[") {
+		return "[*]"
+	}
+	if plainName(step[1:]) {
+		return step
+	}
+	return "['" + step[1:] + "']"
+}
+
+func cutKey(key string) string { return cut(key, maxKey) }
 
 // plainName reports whether a member's name can be written after a dot.
 func plainName(name string) bool {

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
@@ -28,11 +29,8 @@ type Value struct {
 	hash string // of the whole value
 }
 
-// secretHeaders carry credentials.
-var secretHeaders = map[string]bool{
-	"Set-Cookie": true, "Authorization": true, "Www-Authenticate": true,
-	"Proxy-Authenticate": true, "Authentication-Info": true, "Cookie": true,
-}
+// secretHeader matches the names of headers that carry credentials.
+var secretHeader = regexp.MustCompile(`(?i)cookie|auth|token|key|secret|session|credential|signature`)
 
 // hashKey makes hashes useless to anybody without it: amounts and names are few
 // enough to be guessed from plain ones. It is new with every start.
@@ -110,7 +108,7 @@ func headerValue(name string, values []string) Value {
 	}
 	joined := strings.Join(values, ", ")
 	v := text("header", joined, joined)
-	v.Secret = secretHeaders[name]
+	v.Secret = secretHeader.MatchString(name)
 	return v
 }
 
@@ -128,6 +126,12 @@ func bodyValue(r *Rules, a *Answer, body, other []byte) Value {
 		shown += fmt.Sprintf(": %q", cut(string(body[at:]), 40))
 	}
 	return Value{Kind: "body", Text: shown, hash: Hash(string(body))}
+}
+
+// corruptValue is a body that is not compressed as its headers say.
+func corruptValue(a *Answer) Value {
+	shown := fmt.Sprintf("%d bytes that are not %s", len(a.Body), cut(encoding(a), 20))
+	return Value{Kind: "body", Text: shown, hash: Hash(string(a.Body))}
 }
 
 // looksLikeJSON reports whether the body is JSON by its type or its beginning.

@@ -26,6 +26,10 @@ const firstInterval = 10 * time.Second
 // other is what counts where there are too many to tell apart.
 const other = "(others)"
 
+// more stands for what was not looked for in a pair, because it had enough
+// differences already. It is no noise: nobody knows what it is.
+const more = "(more)"
+
 // A Verdict adds up what is found about the pairs of one middleware. Its methods
 // may be called from several goroutines. None is called on the live path.
 type Verdict struct {
@@ -205,7 +209,11 @@ func (a *account) add(req *Request, live, shadow *Answer, f *Finding) {
 
 func (a *account) addMismatch(req *Request, live, shadow *Answer, f *Finding, where string, now time.Time) {
 	a.intervals[len(a.intervals)-1].Mismatched++
-	a.addKind(a.addDifferences(f, where, now))
+	keys := a.addDifferences(f, where, now)
+	if f.More {
+		keys = append(keys, more)
+	}
+	a.addKind(keys)
 	a.keep(req, live, shadow, f)
 }
 
@@ -224,7 +232,8 @@ func (a *account) addKind(keys []string) {
 	a.kinds[name].count++
 }
 
-// addDifferences counts each thing that differs once, and returns them sorted.
+// addDifferences counts each thing that differs, and returns them sorted. Those
+// that are not told apart count once.
 func (a *account) addDifferences(f *Finding, where string, now time.Time) []string {
 	seen := map[string]bool{}
 	var keys []string
@@ -274,7 +283,8 @@ func (a *account) keep(req *Request, live, shadow *Answer, f *Finding) {
 		return
 	}
 	k := Kept{
-		At: req.At, Method: cut(req.Method, 20), Path: a.shownPath(req),
+		// Copies: what they are parts of may be much longer.
+		At: req.At, Method: strings.Clone(cut(req.Method, 20)), Path: strings.Clone(a.shownPath(req)),
 		LiveStatus: live.Status, ShadowStatus: shadow.Status, Live: live.Took, Shadow: shadow.Took,
 	}
 	for i, d := range f.Differences {
@@ -282,6 +292,9 @@ func (a *account) keep(req *Request, live, shadow *Answer, f *Finding) {
 			break
 		}
 		k.Differences = append(k.Differences, Shown{Key: d.Key, Live: d.Live.Shown(a.rules.Show), Shadow: d.Shadow.Shown(a.rules.Show)})
+	}
+	if f.More || len(f.Differences) > maxKeptDifferences {
+		k.Differences = append(k.Differences, Shown{Key: more, Live: "not listed", Shadow: "not listed"})
 	}
 	kept := append([]Kept{k}, a.kept...)
 	if len(kept) > a.rules.Keep {

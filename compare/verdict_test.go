@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -46,9 +47,9 @@ func TestNoiseIsToldFromDifferences(t *testing.T) {
 			if i%50 == 7 {
 				rounded = fmt.Sprintf("%d.%02d", 100+i, i%100+1)
 			}
-			body := `{"id":"%s-%d","createdAt":"2026-11-24T07:%02d:%02d.%03dZ","total":%s,"currency":"%s","epoch":%d,"cents":%d}`
-			live := fmt.Sprintf(body, "in_a", i*7, i/60, i%60, i, total, "EUR", 1790000000+i, 11900+i)
-			shadow := fmt.Sprintf(body, "in_b", i*11, i/60, i%60, i+1, rounded, "eur", 1790000003+i, 11901+i)
+			body := `{"id":"%s-%d","createdAt":"2026-11-24T07:%02d:%02d.%03dZ","total":%s,"currency":"%s","epoch":%d,"nanoseconds":%d,"cents":%d}`
+			live := fmt.Sprintf(body, "in_a", i*7, i/60, i%60, i, total, "EUR", 1790000000+i, 1790000000000000000+i, 11900+i)
+			shadow := fmt.Sprintf(body, "in_b", i*11, i/60, i%60, i+1, rounded, "eur", 1790000003+i, 1790000000000999000+i, 11901+i)
 			judge(v, r, "POST", "/invoices", live, shadow)
 			// The same member, where it is not noise.
 			judge(v, r, "GET", fmt.Sprintf("/invoices/%d", i), `{"id":"in_4711"}`, `{"id":"in_4711"}`)
@@ -62,13 +63,13 @@ func TestNoiseIsToldFromDifferences(t *testing.T) {
 	}
 	want := []string{
 		"$.cents 200 noise=false ignore=$.cents", "$.currency 200 noise=false ignore=$.currency", "$.total 4 noise=false ignore=$.total",
-		"$.createdAt 200 noise=true ignore=$.createdAt", "$.epoch 200 noise=true ignore=$.epoch", "$.id 200 noise=true ignore=$.id",
+		"$.createdAt 200 noise=true ignore=$.createdAt", "$.epoch 200 noise=true ignore=$.epoch", "$.id 200 noise=true ignore=$.id", "$.nanoseconds 200 noise=true ignore=$.nanoseconds",
 	}
 	if got := groups(a); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 
-	r = rules(t, "$.createdAt", "$.epoch", "$.id", "$.currency", "$.cents")
+	r = rules(t, "$.createdAt", "$.epoch", "$.nanoseconds", "$.id", "$.currency", "$.cents")
 	v.Begin(r)
 	send(v, r)
 	s := v.Snapshot()
@@ -94,6 +95,61 @@ func TestPairsOfNoiseOnlyAreCounted(t *testing.T) {
 	if a := v.Snapshot().Account; a.OnlyNoise != 29 || a.Outcomes[Mismatch] != 30 {
 		t.Errorf("%d of %d mismatches are noise only, want 29 of 30", a.OnlyNoise, a.Outcomes[Mismatch])
 	}
+}
+
+// What there was no room to look for may be real, whatever else the pair differs in.
+func TestPairsWithMoreDifferencesAreNotOfNoiseOnly(t *testing.T) {
+	r := rules(t)
+	v := begun(r)
+	for i := 0; i < 30; i++ {
+		body := &strings.Builder{}
+		for j := 0; j <= maxDifferences; j++ {
+			fmt.Fprintf(body, `"at%d":"%%[1]s-%d",`, j, i)
+		}
+		text := "{" + body.String() + `"total":%[2]s}`
+		judge(v, r, "GET", "/invoices", fmt.Sprintf(text, "live", "119.00"), fmt.Sprintf(text, "shadow", "119.01"))
+	}
+	a := v.Snapshot().Account
+	if len(a.Differences) != maxDifferences || !a.Differences[0].Noise {
+		t.Errorf("%d differences, the first %+v; want %d of noise", len(a.Differences), a.Differences[0], maxDifferences)
+	}
+	if a.OnlyNoise != 0 || a.Outcomes[Mismatch] != 30 {
+		t.Errorf("%d of %d mismatches are noise only, want 0 of 30", a.OnlyNoise, a.Outcomes[Mismatch])
+	}
+	listed := a.Kept[0].Differences
+	if last := listed[len(listed)-1]; len(listed) != maxKeptDifferences+1 || last.Key != more {
+		t.Errorf("%d differences are kept of a mismatch, the last %q; want %d and %q", len(listed), last.Key, maxKeptDifferences, more)
+	}
+}
+
+// What is kept of a request does not keep the rest of it.
+func TestKeptMismatchesAreCopies(t *testing.T) {
+	const n = 20
+	r := rules(t)
+	r.Keep = n
+	for _, show := range []string{Values, Hashes} {
+		r.Show = show
+		v := begun(r)
+		before := heap()
+		for i := 0; i < n; i++ {
+			line := "GET /invoices?token=" + strings.Repeat("x", 1<<20) + fmt.Sprint(i)
+			judge(v, r, line[:3], line[4:13], `{"n":1}`, `{"n":2}`)
+		}
+		if kept := int64(heap()) - int64(before); kept > n<<20/2 {
+			t.Errorf("%s: %d bytes are kept of %d short mismatches", show, kept, n)
+		}
+		if kept := v.Snapshot().Account.Kept; len(kept) != n || kept[0].Path != "/invoices" {
+			t.Errorf("%s: kept %d of %q, want %d of /invoices", show, len(kept), kept[0].Path, n)
+		}
+	}
+}
+
+// heap is how many bytes are in use.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 func TestMismatchesAreKeptNewestFirst(t *testing.T) {

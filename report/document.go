@@ -36,20 +36,23 @@ type Middleware struct {
 	Failed   map[string]int64 `json:"failed"`   // by kind: the shadow did not answer, or not wholly
 	InFlight int64            `json:"inFlight"` // under way
 
-	// Answers are those of the shadow by class of status, 1xx to 5xx.
+	// Answers are those of the shadow by class of status, see AnswerClasses.
 	Answers map[string]int64 `json:"answers"`
 
 	// Of the requests that were mirrored since somebody looks: since there is a
-	// middleware with serve, or answers are compared.
+	// middleware with serve.
 	RequestBytes  int64    `json:"requestBytes"`
 	AnswerBytes   int64    `json:"answerBytes"`
 	ShadowLatency *Latency `json:"shadowLatency"`
 
 	// Compared are the pairs of answers by outcome, and Skipped the reasons, since
-	// the start; LiveLatency is live's in those that were compared.
-	Compared    map[string]int64 `json:"compared"`
-	Skipped     map[string]int64 `json:"skipped"`
-	LiveLatency *Latency         `json:"liveLatency"`
+	// the start; ComparedLive and ComparedShadow are how long both sides took in
+	// those that were compared. ShadowLatency is of more, and not to be held against
+	// live's.
+	Compared       map[string]int64 `json:"compared"`
+	Skipped        map[string]int64 `json:"skipped"`
+	ComparedLive   *Latency         `json:"comparedLiveLatency"`
+	ComparedShadow *Latency         `json:"comparedShadowLatency"`
 
 	Comparison *Comparison `json:"comparison"` // null where answers are not compared
 }
@@ -175,6 +178,10 @@ var (
 	DropReasons     = append([]string{"method", "upgrade", "connect", "grpc", "marked"}, EligibleReasons...)
 )
 
+// AnswerClasses are the classes of the shadow's answers; other are statuses that
+// no standard has, of 600 and above.
+var AnswerClasses = []string{"1xx", "2xx", "3xx", "4xx", "5xx", "other"}
+
 // The kinds of failure.
 const (
 	Connect  = "connect"  // no connection
@@ -212,7 +219,8 @@ func (m *Middleware) AddVerdict(s *compare.Snapshot) {
 	for _, reason := range compare.Reasons {
 		m.Skipped[reason] = s.Skipped[reason]
 	}
-	m.LiveLatency = NewLatency(s.Live)
+	m.ComparedLive = NewLatency(s.Live)
+	m.ComparedShadow = NewLatency(s.Shadow)
 	if s.Account != nil {
 		m.Comparison = newComparison(s.Account)
 	}

@@ -31,8 +31,8 @@ func billing() *Middleware {
 		Dropped:  map[string]int64{"sampling": 112030, "too_large": 9, "method": 3011},
 		Failed:   map[string]int64{"connect": 0, "timeout": 3, "tls": 0, "protocol": 0, "internal": 0},
 		InFlight: 2,
-		Answers:  map[string]int64{"1xx": 0, "2xx": 12401, "3xx": 0, "4xx": 66, "5xx": 4}, RequestBytes: 45123456, AnswerBytes: 999,
-		ShadowLatency: took(12, 31*time.Millisecond), LiveLatency: took(12, 22*time.Millisecond),
+		Answers:  map[string]int64{"1xx": 0, "2xx": 12401, "3xx": 0, "4xx": 66, "5xx": 4, "other": 0}, RequestBytes: 45123456, AnswerBytes: 999,
+		ShadowLatency: took(12, 31*time.Millisecond), ComparedLive: took(12, 22*time.Millisecond), ComparedShadow: took(12, 30*time.Millisecond),
 		Compared:   map[string]int64{compare.Match: 12427, compare.Mismatch: 4, compare.Skipped: 40},
 		Skipped:    map[string]int64{compare.TooLarge: 40},
 		Comparison: billingComparison(),
@@ -68,7 +68,7 @@ func reports() *Middleware {
 	return &Middleware{
 		Name: "shadow-reports@file", Shadow: "https://reports-next:8443", Since: before(time.Hour), Eligible: 7, Mirrored: 7,
 		Dropped: map[string]int64{}, Failed: map[string]int64{}, Answers: map[string]int64{"2xx": 7},
-		ShadowLatency: took(7, 5*time.Millisecond), LiveLatency: took(0, 0), Compared: map[string]int64{}, Skipped: map[string]int64{},
+		ShadowLatency: took(7, 5*time.Millisecond), ComparedLive: took(0, 0), ComparedShadow: took(0, 0), Compared: map[string]int64{}, Skipped: map[string]int64{},
 	}
 }
 

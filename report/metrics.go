@@ -34,7 +34,7 @@ func WriteMetrics(w io.Writer, d *Document) error {
 	m.counters("mirror_failed_requests_total", "Requests that the shadow did not answer, or not wholly, by kind of failure.",
 		"kind", FailureKinds, func(r *Middleware) map[string]int64 { return r.Failed })
 	m.counters("mirror_shadow_responses_total", "Answers of the shadow, by class of status.",
-		"code", nil, func(r *Middleware) map[string]int64 { return r.Answers })
+		"code", AnswerClasses, func(r *Middleware) map[string]int64 { return r.Answers })
 	m.counter("mirror_request_body_bytes_total", "Bytes of request bodies that the shadow got, since there is a middleware that serves this.",
 		func(r *Middleware) int64 { return r.RequestBytes })
 	m.counter("mirror_shadow_response_body_bytes_total", "Bytes of bodies that the shadow answered with, since there is a middleware that serves this.",
@@ -49,8 +49,10 @@ func WriteMetrics(w io.Writer, d *Document) error {
 		"reason", nil, func(r *Middleware) map[string]int64 { return r.Skipped })
 	m.histogram("mirror_shadow_request_duration_seconds", "How long the shadow took to answer, to the end of its answer, since there is a middleware that serves this.",
 		func(r *Middleware) *Latency { return r.ShadowLatency })
-	m.histogram("mirror_live_request_duration_seconds", "How long live took to answer, to the end of its answer, for pairs that were compared.",
-		func(r *Middleware) *Latency { return r.LiveLatency })
+	m.histogram("mirror_compared_live_request_duration_seconds", "How long live took to answer, to the end of its answer, for pairs that were compared.",
+		func(r *Middleware) *Latency { return r.ComparedLive })
+	m.histogram("mirror_compared_shadow_request_duration_seconds", "How long the shadow took to answer, to the end of its answer, for pairs that were compared.",
+		func(r *Middleware) *Latency { return r.ComparedShadow })
 	_, err := w.Write(m.out.Bytes())
 	return err
 }

@@ -66,26 +66,26 @@ func TestMetricsHaveEveryNumber(t *testing.T) {
 	m.State.Paused = true
 	values, kinds := exposed(t, documentOf(m, reports()))
 	for key, want := range map[string]string{
-		`mirror_eligible_requests_total{middleware="shadow-billing@docker"}`:                            "124513",
-		`mirror_mirrored_requests_total{middleware="shadow-billing@docker"}`:                            "12471",
-		`mirror_mirrored_requests_total{middleware="shadow-reports@file"}`:                              "7",
-		`mirror_dropped_requests_total{middleware="shadow-billing@docker",reason="sampling"}`:           "112030",
-		`mirror_failed_requests_total{middleware="shadow-billing@docker",kind="timeout"}`:               "3",
-		`mirror_failed_requests_total{middleware="shadow-billing@docker",kind="connect"}`:               "0",
-		`mirror_shadow_responses_total{middleware="shadow-billing@docker",code="4xx"}`:                  "66",
-		`mirror_request_body_bytes_total{middleware="shadow-billing@docker"}`:                           "45123456",
-		`mirror_shadow_response_body_bytes_total{middleware="shadow-billing@docker"}`:                   "999",
-		`mirror_in_flight_requests{middleware="shadow-billing@docker"}`:                                 "2",
-		`mirror_paused{middleware="shadow-billing@docker"}`:                                             "1",
-		`mirror_paused{middleware="shadow-reports@file"}`:                                               "0",
-		`mirror_compared_requests_total{middleware="shadow-billing@docker",result="match"}`:             "12427",
-		`mirror_compared_requests_total{middleware="shadow-reports@file",result="mismatch"}`:            "0",
-		`mirror_compare_skipped_requests_total{middleware="shadow-billing@docker",reason="too_large"}`:  "40",
-		`mirror_shadow_request_duration_seconds_count{middleware="shadow-billing@docker"}`:              "12",
-		`mirror_shadow_request_duration_seconds_sum{middleware="shadow-billing@docker"}`:                "0.372",
-		`mirror_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="0.016384"}`: "0",
-		`mirror_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="0.032768"}`: "12",
-		`mirror_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="+Inf"}`:     "12",
+		`mirror_eligible_requests_total{middleware="shadow-billing@docker"}`:                                     "124513",
+		`mirror_mirrored_requests_total{middleware="shadow-billing@docker"}`:                                     "12471",
+		`mirror_mirrored_requests_total{middleware="shadow-reports@file"}`:                                       "7",
+		`mirror_dropped_requests_total{middleware="shadow-billing@docker",reason="sampling"}`:                    "112030",
+		`mirror_failed_requests_total{middleware="shadow-billing@docker",kind="timeout"}`:                        "3",
+		`mirror_failed_requests_total{middleware="shadow-billing@docker",kind="connect"}`:                        "0",
+		`mirror_shadow_responses_total{middleware="shadow-billing@docker",code="4xx"}`:                           "66",
+		`mirror_request_body_bytes_total{middleware="shadow-billing@docker"}`:                                    "45123456",
+		`mirror_shadow_response_body_bytes_total{middleware="shadow-billing@docker"}`:                            "999",
+		`mirror_in_flight_requests{middleware="shadow-billing@docker"}`:                                          "2",
+		`mirror_paused{middleware="shadow-billing@docker"}`:                                                      "1",
+		`mirror_paused{middleware="shadow-reports@file"}`:                                                        "0",
+		`mirror_compared_requests_total{middleware="shadow-billing@docker",result="match"}`:                      "12427",
+		`mirror_compared_requests_total{middleware="shadow-reports@file",result="mismatch"}`:                     "0",
+		`mirror_compare_skipped_requests_total{middleware="shadow-billing@docker",reason="too_large"}`:           "40",
+		`mirror_shadow_request_duration_seconds_count{middleware="shadow-billing@docker"}`:                       "12",
+		`mirror_shadow_request_duration_seconds_sum{middleware="shadow-billing@docker"}`:                         "0.372",
+		`mirror_compared_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="0.016384"}`: "0",
+		`mirror_compared_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="0.032768"}`: "12",
+		`mirror_compared_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="+Inf"}`:     "12",
 	} {
 		if got := values[key]; got != want {
 			t.Errorf("%s: got %q, want %s", key, got, want)
@@ -149,7 +149,7 @@ func TestLabelsAreEscaped(t *testing.T) {
 
 func TestMetricsOfNoMirrorAreFamiliesWithoutSeries(t *testing.T) {
 	values, kinds := exposed(t, documentOf())
-	if len(values) != 0 || len(kinds) != 13 {
-		t.Errorf("got %d series in %d families, want none in 13", len(values), len(kinds))
+	if len(values) != 0 || len(kinds) != 14 {
+		t.Errorf("got %d series in %d families, want none in 14", len(values), len(kinds))
 	}
 }

@@ -275,7 +275,7 @@ func facts(m *Middleware) []fact {
 		{Name: "Sent", Value: size(m.RequestBytes), Note: "bodies to the shadow"},
 		{Name: "Received", Value: size(m.AnswerBytes), Note: "bodies of its answers"},
 	}
-	for _, class := range []string{"1xx", "2xx", "3xx", "4xx", "5xx"} {
+	for _, class := range AnswerClasses {
 		if n := m.Answers[class]; n > 0 {
 			list = append(list, fact{Name: "Answers " + class, Value: Count(n), Note: percent(n, m.Mirrored) + " of the shadow's"})
 		}
@@ -315,11 +315,12 @@ var dropMeanings = map[string]string{
 
 var skipMeanings = map[string]string{
 	compare.TooLarge:     "An answer is larger than compare.maxBodySize.",
-	compare.Encoding:     "An answer is compressed in a way that is not understood.",
+	compare.Encoding:     "An answer is compressed in a way that is not understood, or live's is not compressed as it says.",
 	compare.Stream:       "Live's answer streams: it has no end to wait for.",
 	compare.LiveBroken:   "Live's answer did not come to its end, or the client left.",
 	compare.LiveSlow:     "Live took longer than the shadow by more than timeout.",
 	compare.ShadowFailed: "There is no whole answer of the shadow.",
+	compare.TooComplex:   "To find out whether they differ would take too long.",
 	compare.Internal:     "A mistake in the plugin. Please report it.",
 }
 

@@ -74,7 +74,8 @@ func seriesOf(m *report.Middleware) map[string]float64 {
 	by("mirror_compared_requests_total", "result", m.Compared)
 	by("mirror_compare_skipped_requests_total", "reason", m.Skipped)
 	histogram("mirror_shadow_request_duration_seconds", m.ShadowLatency)
-	histogram("mirror_live_request_duration_seconds", m.LiveLatency)
+	histogram("mirror_compared_live_request_duration_seconds", m.ComparedLive)
+	histogram("mirror_compared_shadow_request_duration_seconds", m.ComparedShadow)
 	return all
 }
 
@@ -105,7 +106,7 @@ func TestMetricsAreAsPromtoolWantsThem(t *testing.T) {
 	s.send(t, 20)
 	s.settled(t, 20)
 	metrics := s.get(t, "/mirror/metrics")
-	for _, want := range []string{"mirror_eligible_requests_total", "mirror_live_request_duration_seconds_bucket"} {
+	for _, want := range []string{"mirror_eligible_requests_total", "mirror_compared_live_request_duration_seconds_bucket"} {
 		if !strings.Contains(string(metrics), "\n"+want+"{") {
 			t.Errorf("there is no %s in\n%s", want, metrics)
 		}

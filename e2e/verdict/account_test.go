@@ -379,8 +379,8 @@ func (e *expectation) check(t *testing.T, r *report.Middleware) {
 		t.Errorf("%s: %d bytes of requests, want the %d that the shadow got", r.Name, r.RequestBytes, e.requestBytes)
 	}
 	pairs := c.Compared
-	if r.ShadowLatency.Count != r.Mirrored || r.LiveLatency.Count != pairs || c.Live.Count != pairs || c.Shadow.Count != pairs {
-		t.Errorf("%s: latencies of %d, %d, %d and %d, want %d and %d", r.Name, r.ShadowLatency.Count, r.LiveLatency.Count, c.Live.Count, c.Shadow.Count, r.Mirrored, pairs)
+	if r.ShadowLatency.Count != r.Mirrored || r.ComparedLive.Count != pairs || r.ComparedShadow.Count != pairs || c.Live.Count != pairs || c.Shadow.Count != pairs {
+		t.Errorf("%s: latencies of %d, %d, %d, %d and %d, want %d and %d", r.Name, r.ShadowLatency.Count, r.ComparedLive.Count, r.ComparedShadow.Count, c.Live.Count, c.Shadow.Count, r.Mirrored, pairs)
 	}
 }
 
@@ -646,7 +646,8 @@ func checkMetrics(t *testing.T, metrics map[string]string, r *report.Middleware)
 		"mirror_in_flight_requests{}":                              0,
 		"mirror_paused{}":                                          0,
 		"mirror_shadow_request_duration_seconds_count{}":           r.ShadowLatency.Count,
-		"mirror_live_request_duration_seconds_count{}":             r.LiveLatency.Count,
+		"mirror_compared_live_request_duration_seconds_count{}":    r.ComparedLive.Count,
+		"mirror_compared_shadow_request_duration_seconds_count{}":  r.ComparedShadow.Count,
 		`mirror_shadow_request_duration_seconds_bucket{le="+Inf"}`: r.ShadowLatency.Count,
 	}
 	for label, counts := range map[string]map[string]int64{
