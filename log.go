@@ -55,6 +55,8 @@ type counts struct {
 	told      string // the last summary's figures
 	latest    error  // the last of all
 	latestAt  time.Time
+	earlier   mark // before the failures of late began
+	later     mark // later by recentWindow or more
 	kinds     map[string]int64 // failures, by kind
 	statuses  map[int]int64    // answers that are not 2xx, by the first digit
 	successes int64            // answers that are, as last reported
@@ -63,10 +65,25 @@ type counts struct {
 	read      int64 // bytes of answers, while somebody looks
 }
 
+// A mark is what was counted at a moment.
+type mark struct {
+	at       time.Time
+	answered int64
+	failed   int64
+}
+
+// recentWindow is how far the marks are apart, at least: what the shadow did since
+// the earlier one is what it did of late.
+const recentWindow = 5 * time.Minute
+
 // fail counts a request that the shadow did not answer.
 func (c *counts) fail(err error) {
 	kind := failureKind(err)
 	c.mu.Lock()
+	if now := time.Now(); now.Sub(c.later.at) > recentWindow {
+		c.earlier = c.later
+		c.later = mark{at: now, answered: c.answers(), failed: c.failed.Load()}
+	}
 	c.failed.Add(1)
 	if c.kinds == nil {
 		c.kinds = map[string]int64{}

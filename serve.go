@@ -211,5 +211,10 @@ func (c *counts) report(r *report.Middleware) {
 		r.State.LastError = describe(c.latest)
 		at := c.latestAt
 		r.State.LastErrorAt = &at
+		r.State.Recent.Failed = c.failed.Load() - c.earlier.failed
+		r.State.Recent.Answered = c.answers() - c.earlier.answered
+		if r.State.Recent.Since = c.earlier.at; c.earlier.at.IsZero() {
+			r.State.Recent.Since = c.since
+		}
 	}
 }

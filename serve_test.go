@@ -144,6 +144,44 @@ func TestReportCountsEveryRequestOnce(t *testing.T) {
 	}
 }
 
+// What the shadow did long ago does not hide what it does now.
+func TestReportTellsOfLate(t *testing.T) {
+	c := &counts{interval: time.Hour, since: time.Now().Add(-time.Hour)}
+	c.reporting.Store(true)
+	late := func() report.Recent {
+		r := &report.Middleware{Failed: map[string]int64{}, Answers: map[string]int64{}}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.report(r)
+		return r.State.Recent
+	}
+	c.mirrored.Add(1000)
+	if got := late(); got.Answered != 0 || !got.Since.IsZero() {
+		t.Errorf("got %+v before any failure, want nothing", got)
+	}
+	steps := []struct {
+		passed                 time.Duration
+		answers, failures      int64
+		wantAnswers, wantFails int64
+	}{
+		{0, 0, 3, 1000, 3},
+		{recentWindow / 2, 500, 2, 1500, 5},
+		{recentWindow, 50, 10, 550, 15}, // since the first failure
+		{2 * recentWindow, 7, 1, 7, 11},
+	}
+	for i, step := range steps {
+		c.earlier.at = c.earlier.at.Add(-step.passed)
+		c.later.at = c.later.at.Add(-step.passed)
+		c.mirrored.Add(step.answers)
+		for n := int64(0); n < step.failures; n++ {
+			c.fail(io.EOF)
+		}
+		if got := late(); got.Answered != step.wantAnswers || got.Failed != step.wantFails {
+			t.Errorf("step %d: %d answered and %d failed of late, want %d and %d", i, got.Answered, got.Failed, step.wantAnswers, step.wantFails)
+		}
+	}
+}
+
 func TestSampledOutRequestsAreCounted(t *testing.T) {
 	for _, by := range []string{"", "header:X-Customer-Id"} {
 		t.Run("by "+by, func(t *testing.T) {

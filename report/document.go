@@ -63,6 +63,17 @@ type State struct {
 	PausedSince *time.Time `json:"pausedSince"`
 	LastError   string     `json:"lastError"` // "" if there was none
 	LastErrorAt *time.Time `json:"lastErrorAt"`
+
+	// Recent are the requests of about the last minutes before the last failure,
+	// and since.
+	Recent Recent `json:"recent"`
+}
+
+// Recent is how the shadow did of late.
+type Recent struct {
+	Since    time.Time `json:"since"`
+	Answered int64     `json:"answered"`
+	Failed   int64     `json:"failed"`
 }
 
 // A Latency is how long exchanges took.

@@ -233,13 +233,14 @@ func (v *mirrorView) compare(c *Comparison, now time.Time) {
 const failsNow = 5 * time.Minute
 
 // statusOf says how a mirror does. The shadow is failing where it failed in
-// these minutes, and more than once in a hundred requests.
+// these minutes, and of late more than once in a hundred requests: however well it
+// did before that.
 func statusOf(m *Middleware, now time.Time) status {
-	failed := total(m.Failed)
+	recent := m.State.Recent
 	switch {
 	case m.State.Paused:
 		return pausing
-	case failed*100 > failed+m.Mirrored && m.State.LastErrorAt != nil && now.Sub(*m.State.LastErrorAt) < failsNow:
+	case recent.Failed*100 > recent.Failed+recent.Answered && m.State.LastErrorAt != nil && now.Sub(*m.State.LastErrorAt) < failsNow:
 		return failing
 	case m.Comparison == nil:
 		return notCompared
