@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"reflect"
+	"runtime"
 	"sort"
 	"strconv"
 	"strings"
@@ -22,7 +23,15 @@ const (
 	minSteps     = 10_000
 	maxSteps     = 50_000
 	bytesOfAStep = 6
+
+	// freeSteps are taken by as many pairs at once as there are. For more a pair
+	// has to come through the gate.
+	freeSteps = 200
 )
+
+// gate lets few pairs at a time take many steps: however many there are, live
+// needs processors too.
+var gate = make(chan bool, (runtime.GOMAXPROCS(0)+3)/4)
 
 // decode returns the JSON value in text, its numbers as they are written.
 func decode(text []byte) (interface{}, error) {
@@ -48,7 +57,8 @@ func compareJSON(r *Rules, f *Finding, live, shadow interface{}) {
 		return
 	}
 	d := &differ{rules: r, finding: f, seen: map[string]bool{}}
-	d.steps = stepsFor(r.MaxBodySize)
+	d.limit = stepsFor(r.MaxBodySize)
+	defer func() { d.leave() }()
 	d.compare(live, shadow, root)
 	if f.More && len(f.Differences) == 0 {
 		f.skip(TooComplex)
@@ -73,16 +83,29 @@ type differ struct {
 	rules   *Rules
 	finding *Finding
 	seen    map[string]bool // the keys of the differences
-	steps   int             // that may still be taken
+	steps   int             // that were taken
+	limit   int             // of them
+	inside  bool            // came through the gate
 }
 
 // step reports whether there may be one more step.
 func (d *differ) step() bool {
-	d.steps--
-	if d.steps < 0 {
+	d.steps++
+	if d.steps > d.limit {
 		d.finding.More = true
+		return false
 	}
-	return d.steps >= 0
+	if d.steps == freeSteps {
+		gate <- true
+		d.inside = true
+	}
+	return true
+}
+
+func (d *differ) leave() {
+	if d.inside {
+		<-gate
+	}
 }
 
 // A place is where a value is.
@@ -129,7 +152,7 @@ func (d *differ) add(key string, live, shadow interface{}, inLive, inShadow bool
 	}
 	if len(d.seen) == maxDifferences {
 		d.finding.More = true
-		d.steps = 0
+		d.limit = 0
 		return
 	}
 	d.seen[key] = true
