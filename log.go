@@ -55,8 +55,8 @@ type counts struct {
 	told      string // the last summary's figures
 	latest    error  // the last of all
 	latestAt  time.Time
-	earlier   mark // before the failures of late began
-	later     mark // later by recentWindow or more
+	earlier   mark             // before the failures of late began
+	later     mark             // later by recentWindow or more
 	kinds     map[string]int64 // failures, by kind
 	statuses  map[int]int64    // answers that are not 2xx, by the first digit
 	successes int64            // answers that are, as last reported

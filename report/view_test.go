@@ -24,10 +24,19 @@ func TestStatusIsThePlainestThingThatCanBeSaid(t *testing.T) {
 		{"nothing compared", func(m *Middleware) { m.Comparison.Compared = 0 }, "Nothing yet"},
 		{"not comparing", func(m *Middleware) { m.Comparison = nil }, "Not comparing"},
 		{"paused before all else", func(m *Middleware) { m.State.Paused = true; m.Comparison = nil }, "Paused"},
-		{"one in fifty fails", func(m *Middleware) { m.State.Recent = Recent{Failed: 250, Answered: 12000}; m.State.LastErrorAt = &recently }, "Failing"},
+		{"one in fifty fails", func(m *Middleware) {
+			m.State.Recent = Recent{Failed: 250, Answered: 12000}
+			m.State.LastErrorAt = &recently
+		}, "Failing"},
 		{"nothing but failures", func(m *Middleware) { m.State.Recent = Recent{Failed: 2}; m.State.LastErrorAt = &recently }, "Failing"},
-		{"one in fifty failed once", func(m *Middleware) { m.State.Recent = Recent{Failed: 250, Answered: 12000}; m.State.LastErrorAt = &long }, "Differs"},
-		{"a rare failure just now", func(m *Middleware) { m.State.Recent = Recent{Failed: 3, Answered: 12000}; m.State.LastErrorAt = &recently }, "Differs"},
+		{"one in fifty failed once", func(m *Middleware) {
+			m.State.Recent = Recent{Failed: 250, Answered: 12000}
+			m.State.LastErrorAt = &long
+		}, "Differs"},
+		{"a rare failure just now", func(m *Middleware) {
+			m.State.Recent = Recent{Failed: 3, Answered: 12000}
+			m.State.LastErrorAt = &recently
+		}, "Differs"},
 		{"many failures, but not of late", func(m *Middleware) {
 			m.Failed["timeout"] = 2500
 			m.State.Recent = Recent{Failed: 3, Answered: 12000}

@@ -2,6 +2,9 @@ package catalog
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -31,7 +34,8 @@ func TestPluginFromAnUnpackedArchiveMirrors(t *testing.T) {
 	}
 }
 
-// Traefik downloads, checks and unpacks the archive itself.
+// Traefik downloads, checks and unpacks the archive itself, told to as the Compose
+// file of the example does.
 func TestPluginFromTheCatalogMirrors(t *testing.T) {
 	for _, d := range deliveries {
 		t.Run(d.name, func(t *testing.T) {
@@ -40,14 +44,43 @@ func TestPluginFromTheCatalogMirrors(t *testing.T) {
 			s := runService(t, mod.Path+"/"+mod.Version, archive)
 			mirrorsAnInvoice(t, dir, testbed.Options{
 				WithoutMirror: true, // the one in a folder
-				Static: testbed.Values{"experimental": testbed.Values{"plugins": testbed.Values{
-					testbed.MirrorKey: testbed.Values{"moduleName": mod.Path, "version": mod.Version},
-				}}},
-				Env: append(alone(t), s.env...),
+				Static:        testbed.Values{"experimental": testbed.Values{"plugins": composed(t, mod.Version)}},
+				Env:           append(alone(t), s.env...),
 			})
 			s.checkRequests(t)
 		})
 	}
+}
+
+// pluginFlag is one of Traefik's, in a Compose file.
+var pluginFlag = regexp.MustCompile(`--experimental\.plugins\.(\w+)\.(\w+)=(.*)`)
+
+// composed returns the plugins that examples/docker/docker-compose.catalog.yml has
+// Traefik load, in the version.
+func composed(t *testing.T, version string) testbed.Values {
+	t.Helper()
+	root, err := testbed.RepoRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "examples", "docker", "docker-compose.catalog.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plugins := testbed.Values{}
+	for _, flag := range pluginFlag.FindAllStringSubmatch(string(text), -1) {
+		name, option, value := flag[1], flag[2], flag[3]
+		if strings.HasPrefix(value, "${MIRROR_VERSION:") {
+			value = version
+		}
+		plugin, _ := plugins[name].(testbed.Values)
+		if plugin == nil {
+			plugin = testbed.Values{}
+			plugins[name] = plugin
+		}
+		plugin[option] = value
+	}
+	return plugins
 }
 
 // mirrorsAnInvoice runs Traefik with two routers, one that has the example of

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ func TestCompose(t *testing.T) {
 	for _, c := range installed {
 		t.Run(c.String(), func(t *testing.T) {
 			p := up(t, c)
+			t.Run("the READMEs say what happens", func(t *testing.T) { testReadmes(t, p) })
 			t.Run("a request reaches both with its body", func(t *testing.T) { testBoth(t, p) })
 			t.Run("the shadow stops and starts under load", func(t *testing.T) { testShadowStops(t, p) })
 			t.Run("percent follows its label", func(t *testing.T) { testPercent(t, p) })
@@ -130,6 +132,53 @@ func find(t *testing.T, service, text string, requests func() []request) request
 		return nil
 	})
 	return found
+}
+
+var (
+	curlCommand = regexp.MustCompile("(?m)^curl ((?:-H '[^']+' )?)-d '([^']+)' http://localhost:8000/invoices$")
+	printedLine = regexp.MustCompile(`(?m)^(billing(?:-next)?)-1 +\| (.+)$`)
+)
+
+// What the READMEs print is what their first request makes the example print.
+func testReadmes(t *testing.T, p running) {
+	for _, file := range []string{"../../README.md", "README.md"} {
+		text, err := os.ReadFile(filepath.Join(exampleDir(), file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		command := curlCommand.FindSubmatchIndex(text)
+		if command == nil {
+			t.Fatalf("%s has no request", file)
+		}
+		header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}} // curl's
+		if name, value, found := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(string(text[command[2]:command[3]]), "-H '"), "' "), ": "); found {
+			header.Set(name, value)
+		}
+		body := string(text[command[4]:command[5]])
+		_, answer, err := p.do(http.MethodPost, "/invoices", body, header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, printed, found := strings.Cut(string(text[command[1]:]), "```text\n")
+		printed, _, _ = strings.Cut(printed, "```")
+		if !found || !strings.HasPrefix(printed, strings.TrimSpace(answer)+"\n") {
+			t.Errorf("%s prints\n%s\nwant it to begin with %s", file, printed, answer)
+		}
+		lines := printedLine.FindAllStringSubmatch(printed, -1)
+		if len(lines) != 2 {
+			t.Errorf("%s prints %q, want a line of each upstream", file, lines)
+		}
+		for _, line := range lines {
+			service, want := line[1], line[2]
+			eventually(t, func() error {
+				log, err := docker("container", "logs", p.container(t, service))
+				if err == nil && !slices.Contains(strings.Split(log, "\n"), want) {
+					err = fmt.Errorf("%s: %s has logged\n%s\nwant the line\n%s", file, service, log, want)
+				}
+				return err
+			})
+		}
+	}
 }
 
 func testBoth(t *testing.T, p running) {
