@@ -41,15 +41,7 @@ func (c *comparing) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		m.ServeHTTP(rw, req)
 		return
 	}
-	if !eligible(m, req) {
-		m.next.ServeHTTP(rw, req)
-		return
-	}
-	if m.mirrorBody && req.Body != http.NoBody && borrowed(req.Body) {
-		m.streaming.ServeHTTP(rw, req)
-		return
-	}
-	if m.inFlight.Add(1) > m.maxInFlight && !isProbe(m) {
+	if !eligible(m, req) || m.inFlight.Add(1) > m.maxInFlight && !isProbe(m) {
 		m.next.ServeHTTP(rw, req)
 		return
 	}

@@ -18,25 +18,27 @@ var errTooLarge = errors.New("mirror: body larger than maxBodySize")
 // than it sends must not have memory set aside for it.
 const largestGuess = 16 << 20
 
-// borrowedType is the type of a body that io.NopCloser keeps from being closed,
-// so that it can be read once more.
-var borrowedType = reflect.TypeOf(io.NopCloser(io.LimitReader(nil, 0)))
+// errBorrowed says that the body must not be read before live reads it. The
+// request is as it was.
+//
+// Traefik's retry, listed before the mirror, hands each of live's tries the
+// client's own body, in an io.NopCloser. A try that cannot reach live leaves it
+// unread, and so must the mirror, or the next try would have none.
+var errBorrowed = errors.New("mirror: body that may be needed again")
 
-// borrowed reports whether a middleware before this one keeps the body for
-// another try: Traefik's retry, which hands each try the client's own body in an
-// io.NopCloser. A try that live cannot be reached with leaves it unread, and so
-// must the mirror, or the next try would have none. It is copied while live reads
-// it, whatever bodyMode says. What was buffered already is of another type, for
-// what it is in can be written to a Writer as a whole.
-func borrowed(body io.ReadCloser) bool {
-	return reflect.TypeOf(body) == borrowedType
-}
+// borrowedType is the type of such a body. One that was buffered already is of
+// another, even in an io.NopCloser, for it can write itself to a Writer as a whole.
+var borrowedType = reflect.TypeOf(io.NopCloser(io.LimitReader(nil, 0)))
 
 // takeBody reads the body of req to its end and puts a fresh one over the same
 // bytes in its place, so that what reads req next finds what the client sent.
 // A body larger than limit gives errTooLarge and leaves req readable from the
-// beginning; any other error is the client's, or its connection's.
+// beginning, and one that is borrowed gives errBorrowed; any other error is the
+// client's, or its connection's.
 func takeBody(req *http.Request, limit int64) ([]byte, error) {
+	if reflect.TypeOf(req.Body) == borrowedType {
+		return nil, errBorrowed
+	}
 	if req.ContentLength <= 0 || req.ContentLength > largestGuess {
 		return takeUnknown(req, limit)
 	}

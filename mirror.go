@@ -168,10 +168,6 @@ func eligible(m *middleware, req *http.Request) bool {
 // one of them cannot be had, the request is not mirrored. It reports whether
 // live is to serve the request: if not, the client has been answered.
 func handOver(m *middleware, rw http.ResponseWriter, req *http.Request) bool {
-	if m.mirrorBody && req.Body != http.NoBody && borrowed(req.Body) {
-		m.streaming.ServeHTTP(rw, req)
-		return false
-	}
 	if m.inFlight.Add(1) > m.maxInFlight && !isProbe(m) {
 		return true
 	}
@@ -258,8 +254,15 @@ func freeWhenServed(m *middleware, req *http.Request) {
 }
 
 // dropUntaken ends the mirroring of a request whose body could not be taken: live
-// serves one that is too large, and the client hears of one that cannot be read.
+// serves one that is too large, and the client hears of one that cannot be read. A
+// body that is borrowed starts anew, in the other mode. It reports, as handOver
+// does, whether live is to serve the request.
 func dropUntaken(m *middleware, rw http.ResponseWriter, req *http.Request, err error) bool {
+	if err == errBorrowed {
+		freePlace(m)
+		m.streaming.ServeHTTP(rw, req)
+		return false
+	}
 	if err == errTooLarge {
 		m.shadow.mirror.counts.large.Add(1)
 		go freeWhenServed(m, req)

@@ -164,17 +164,26 @@ func status(t *testing.T, client *http.Client, method, url, body string, headers
 
 var lasts atomic.Int64
 
-// copies returns what the shadow has got by the time at which it has a request
-// that is sent now, without those. A copy that it should not get, made earlier,
-// is among them. sendLast sends a request that is mirrored, to a target that
-// ends as it is told.
-func copies(t *testing.T, shadow *testbed.Upstream, sendLast func(end string)) []testbed.Request {
+// copies waits until the shadow has got so many requests, and one that is sent
+// now, which may overtake them, and returns all but the latter. A copy that it
+// should not get, made earlier, is among them. sendLast sends a request that is
+// mirrored, to a target that ends as it is told.
+func copies(t *testing.T, shadow *testbed.Upstream, n int, sendLast func(end string)) []testbed.Request {
 	t.Helper()
 	end := fmt.Sprintf("/last-%d", lasts.Add(1))
 	sendLast(end)
 	var got []testbed.Request
 	eventually(t, func() error {
 		got = shadow.Requests()
+		others := 0
+		for _, r := range got {
+			if !strings.Contains(r.RequestURI, "/last-") {
+				others++
+			}
+		}
+		if others < n {
+			return fmt.Errorf("the shadow got %d requests, want %d: %s", others, n, lines(got))
+		}
 		if !slices.ContainsFunc(got, func(r testbed.Request) bool { return strings.HasSuffix(r.RequestURI, end) }) {
 			return fmt.Errorf("the shadow did not get the last request, but %s", lines(got))
 		}

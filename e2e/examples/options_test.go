@@ -34,7 +34,7 @@ func driveDarkLaunch(t *testing.T, traefik *testbed.Traefik) {
 	if len(want) < 10 || len(want) > 60 {
 		t.Fatalf("%d requests are to be mirrored, which is not about 5 percent of %d", len(want), rounds*customers)
 	}
-	got := copies(t, shadow, func(end string) {
+	got := copies(t, shadow, len(want), func(end string) {
 		send(t, traefik, "GET", "/invoices"+end, "", "X-Customer-Id", "4742") // at place 0
 	})
 	same(t, "the shadow", got, want...)
@@ -49,7 +49,7 @@ func driveCredentials(t *testing.T, traefik *testbed.Traefik) {
 
 	credentials := []string{"Authorization", "Basic bWV5ZXI6c2VjcmV0", "Cookie", "session=4f1c", "X-Api-Key", "8d2a"}
 	send(t, traefik, "POST", "/invoices", invoice, append(credentials, "X-Tenant", "meyer")...)
-	mirrored := only(t, "the shadow", copies(t, shadow, func(end string) { send(t, traefik, "GET", "/invoices"+end, "") }))
+	mirrored := only(t, "the shadow", copies(t, shadow, 1, func(end string) { send(t, traefik, "GET", "/invoices"+end, "") }))
 	served := live.Requests()[0]
 	for i := 0; i < len(credentials); i += 2 {
 		name, value := credentials[i], credentials[i+1]
@@ -84,7 +84,7 @@ func driveWritesOnly(t *testing.T, traefik *testbed.Traefik) {
 		all = append(all, method+" "+target)
 	}
 	same(t, "live", live.Requests(), all...)
-	got := copies(t, shadow, func(end string) { send(t, traefik, "PUT", "/invoices"+end, invoice) })
+	got := copies(t, shadow, 4, func(end string) { send(t, traefik, "PUT", "/invoices"+end, invoice) })
 	same(t, "the shadow", got, "POST "+target, "PUT "+target, "PATCH "+target, "DELETE "+target)
 }
 
@@ -97,7 +97,7 @@ func driveSeveralShadows(t *testing.T, traefik *testbed.Traefik) {
 
 	send(t, traefik, "POST", "/invoices", invoice)
 	send(t, traefik, "GET", "/invoices", "")
-	toNext, toAudit := copies(t, next, last), copies(t, audit, last)
+	toNext, toAudit := copies(t, next, 2, last), copies(t, audit, 1, last)
 	same(t, "billing-next", toNext, "POST /invoices", "GET /invoices")
 	same(t, "audit", toAudit, "POST /ledger/invoices")
 	checkShadow := func(who, middleware string, requests []testbed.Request) {
@@ -117,5 +117,5 @@ func driveSeveralShadows(t *testing.T, traefik *testbed.Traefik) {
 	defer audit.Hang()()
 	next.Reset()
 	send(t, traefik, "POST", "/invoices", invoice)
-	same(t, "billing-next", copies(t, next, last), "POST /invoices")
+	same(t, "billing-next", copies(t, next, 1, last), "POST /invoices")
 }

@@ -62,7 +62,7 @@ func driveUploads(t *testing.T, traefik *testbed.Traefik) {
 
 	// Larger than the limit: to live only.
 	send(t, traefik, "POST", "/scans/whole-archive", testbed.Payload(limit+1))
-	mirrored := only(t, "the shadow", copies(t, shadow, func(end string) { send(t, traefik, "POST", "/scans"+end, invoice) }))
+	mirrored := only(t, "the shadow", copies(t, shadow, 1, func(end string) { send(t, traefik, "POST", "/scans"+end, invoice) }))
 	for who, got := range map[string]testbed.Request{"live": live.Requests()[0], "the shadow": mirrored} {
 		if got.RequestURI != "/scans/2024-00117.tif" || got.BodySize != int64(len(scan)) || got.BodySHA256 != sha256.Sum256([]byte(scan)) {
 			t.Errorf("%s got %s with %d bytes (%v), want the upload whole", who, got.RequestURI, got.BodySize, got.BodyErr)

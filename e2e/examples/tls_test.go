@@ -26,7 +26,7 @@ func driveMutualTLS(t *testing.T, traefik *testbed.Traefik) {
 			load(t, traefik, "mutual-tls", map[string]string{liveAddress: live.Addr(), shadowAddress: shadow.Addr()})
 
 			send(t, traefik, "POST", "/invoices", invoice)
-			got := only(t, "the shadow", copies(t, shadow, func(end string) { send(t, traefik, "GET", "/invoices"+end, "") }))
+			got := only(t, "the shadow", copies(t, shadow, 1, func(end string) { send(t, traefik, "GET", "/invoices"+end, "") }))
 			if string(got.Body) != invoice {
 				t.Errorf("the shadow got body %q, want %q", got.Body, invoice)
 			}

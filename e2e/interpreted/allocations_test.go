@@ -51,7 +51,7 @@ func TestLivePathAllocates(t *testing.T) {
 		most float64
 	}{
 		{kinds[0], 195},
-		{kinds[1], 243},
+		{kinds[1], 250},
 		{kinds[5], 272},
 	} {
 		t.Run(tt.kind.name, func(t *testing.T) {

@@ -213,9 +213,15 @@ type source struct {
 	req    *http.Request
 }
 
+// A body is read as a server's is: it has no WriteTo.
+type body struct{ from io.Reader }
+
+func (b *body) Read(p []byte) (int, error) { return b.from.Read(p) }
+func (b *body) Close() error               { return nil }
+
 func newSource(k kind) *source {
 	s := &source{kind: k, bytes: make([]byte, k.size), reader: bytes.NewReader(nil)}
-	s.body = io.NopCloser(struct{ io.Reader }{s.reader}) // as a server's: without WriteTo
+	s.body = &body{s.reader}
 	method := http.MethodPost
 	if k.size == 0 {
 		method = http.MethodGet
