@@ -19,7 +19,7 @@ func TestDeadShadowLogsOnceAndThenSummarises(t *testing.T) {
 	shadow := startUpstream(t)
 	shadow.Close()
 	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.MaxPause = "0" })
-	mirrorCalled(t, t.Name()).counts.interval = 150 * time.Millisecond
+	mirrorCalled(t, t.Name()).counts.interval = 3 * time.Second
 	for i := 0; i < 50; i++ {
 		req := postInvoice()
 		req.Header.Set("Authorization", "Bearer s3cret")
@@ -37,7 +37,7 @@ func TestDeadShadowLogsOnceAndThenSummarises(t *testing.T) {
 			t.Errorf("summary %q, want %q in it", summary, want)
 		}
 	}
-	time.Sleep(400 * time.Millisecond)
+	time.Sleep(5 * time.Second)
 	if lines := book.lines(); len(lines) != 2 {
 		t.Errorf("logged %q after the losses ended, want no more", lines)
 	}
@@ -54,7 +54,7 @@ func TestDropsAreLoggedToo(t *testing.T) {
 	shadow := startUpstream(t)
 	shadow.hang(t)
 	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.MaxInFlight = "1" })
-	mirrorCalled(t, t.Name()).counts.interval = 50 * time.Millisecond
+	mirrorCalled(t, t.Name()).counts.interval = 2 * time.Second
 	for i := 0; i < 20; i++ {
 		serve(h, postInvoice())
 	}

@@ -36,6 +36,7 @@ func TestSickShadowIsLeftAloneUntilItAnswers(t *testing.T) {
 	if !paused(m) {
 		t.Fatalf("after %d failures in a row the shadow is not left alone", failuresToPause)
 	}
+	holdProbe(m)
 	for i := 0; i < 50; i++ {
 		if rec := serve(h, postInvoice()); rec.Code != http.StatusCreated {
 			t.Fatalf("client got %d, want 201", rec.Code)
@@ -48,7 +49,7 @@ func TestSickShadowIsLeftAloneUntilItAnswers(t *testing.T) {
 		t.Errorf("%d dropped by the pause and %d for want of a place, want 50 and 0", n, m.counts.full.Load())
 	}
 	// One probe, and no more while it is out.
-	eventually(t, "a probe to be due", func() bool { return m.pause.probeDue.Load() })
+	m.shadow.allowProbe()
 	for i := 0; i < 50; i++ {
 		serve(h, postInvoice())
 	}
@@ -56,11 +57,7 @@ func TestSickShadowIsLeftAloneUntilItAnswers(t *testing.T) {
 	if n := len(shadow.snapshot()); n != failuresToPause+1 {
 		t.Errorf("shadow got %d requests, want %d and one probe", n, failuresToPause)
 	}
-	m.pause.mu.Lock()
-	if m.pause.length != 2*firstPause {
-		t.Errorf("after a probe that failed the next wait is %v, want %v", m.pause.length, 2*firstPause)
-	}
-	m.pause.mu.Unlock()
+	eventually(t, "a wait twice as long after a probe that failed", func() bool { return nextWait(m) == 2*firstPause })
 	heal()
 	eventually(t, "the next probe to be due", func() bool { return m.pause.probeDue.Load() })
 	serve(h, postInvoice())
@@ -72,6 +69,8 @@ func TestSickShadowIsLeftAloneUntilItAnswers(t *testing.T) {
 	if n := settled(t, t.Name()).counts.answers(); n != 2 {
 		t.Errorf("mirrored %d after the pause, want 2", n)
 	}
+	// The end of the pause is logged when the places are free already.
+	eventually(t, "three lines", func() bool { return len(book.lines()) >= 3 })
 	text := strings.Join(book.lines(), "\n")
 	if len(book.lines()) != 3 || strings.Count(text, "is left alone") != 1 || strings.Count(text, "answers again") != 1 {
 		t.Errorf("logged:\n%s\nwant the first failure, the pause and its end, once each", text)
@@ -185,6 +184,19 @@ func TestHungShadowIsLeftAlone(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 		return !paused(m)
 	})
+}
+
+// holdProbe keeps the time of the next probe from coming.
+func holdProbe(m *mirror) {
+	m.pause.mu.Lock()
+	defer m.pause.mu.Unlock()
+	m.pause.timer.Stop()
+}
+
+func nextWait(m *mirror) time.Duration {
+	m.pause.mu.Lock()
+	defer m.pause.mu.Unlock()
+	return m.pause.length
 }
 
 func paused(m *mirror) bool {

@@ -69,7 +69,7 @@ func TestRoutersOfOneMiddlewareShareItsMirror(t *testing.T) {
 }
 
 func TestReloadKeepsWhatDidNotChange(t *testing.T) {
-	shortGrace(t, 20*time.Millisecond)
+	shortGrace(t, 500*time.Millisecond)
 	shadow := startUpstream(t)
 	before, cancel := instance(t, t.Name(), shadow.URL, nil)
 	serve(before, postInvoice())
@@ -77,7 +77,7 @@ func TestReloadKeepsWhatDidNotChange(t *testing.T) {
 	// Traefik cancels the old instances before it makes the new.
 	cancel()
 	after, _ := instance(t, t.Name(), shadow.URL, nil)
-	time.Sleep(100 * time.Millisecond) // past the grace
+	time.Sleep(time.Second) // past the grace
 	if after.shadow != before.shadow || !registered(t.Name()) {
 		t.Fatalf("the reload replaced a mirror whose options did not change")
 	}

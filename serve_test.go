@@ -222,7 +222,7 @@ func TestFailuresAreCountedByKind(t *testing.T) {
 		name, url, kind string
 	}{
 		{"nobody listens", gone.URL, "connect"},
-		{"no such host", "http://billing-next.invalid", "connect"},
+		{"no such host", "http://billing-next..invalid", "connect"},
 		{"hangs", slow.URL, "timeout"},
 		{"a certificate that nobody knows", secure.URL, "tls"},
 		{"no TLS there", strings.Replace(plain.URL, "http:", "https:", 1), "tls"},

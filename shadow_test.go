@@ -149,7 +149,7 @@ func TestConnectionsThatTheShadowClosedAreNotUsed(t *testing.T) {
 			t.Fatalf("mirrored %d of %d", n, i)
 		}
 		shadow.CloseClientConnections()
-		time.Sleep(50 * time.Millisecond) // for the news to arrive
+		time.Sleep(500 * time.Millisecond) // for the news to arrive
 	}
 }
 

@@ -223,7 +223,7 @@ func testShadowStops(t *testing.T, p running) {
 	posted := len(load.stop())
 
 	year := func(r request) bool { return !strings.Contains(r.body, `"2025-`) }
-	load.checkLive(t, slices.DeleteFunc(p.requests(t, "billing"), year))
+	load.checkLive(t, func() []request { return slices.DeleteFunc(p.requests(t, "billing"), year) })
 	copies := load.checkShadow(t, slices.DeleteFunc(p.requests(t, "billing-next"), year))
 	if copies >= posted {
 		t.Errorf("the shadow got %d copies of %d requests, although it was stopped", copies, posted)

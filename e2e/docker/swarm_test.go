@@ -49,7 +49,7 @@ func TestSwarm(t *testing.T) {
 	find(t, "billing-next", last, func() []request { return serviceRequests(t, "billing-next") })
 
 	year := func(r request) bool { return !strings.Contains(r.body, `"2025-`) }
-	load.checkLive(t, slices.DeleteFunc(serviceRequests(t, "billing"), year))
+	load.checkLive(t, func() []request { return slices.DeleteFunc(serviceRequests(t, "billing"), year) })
 	load.checkShadow(t, slices.DeleteFunc(serviceRequests(t, "billing-next"), year))
 	if n := len(serviceRequests(t, "billing-next")); n != copies+1 {
 		t.Errorf("the shadow got %d requests after percent was 0, want the last one", n-copies)

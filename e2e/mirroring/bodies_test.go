@@ -154,7 +154,7 @@ func TestBrokenBodies(t *testing.T) {
 func TestClientsThatLeaveMidBody(t *testing.T) {
 	const each = 3
 	n := each * len(brokenBodies)
-	b := run(t, setup{options: testbed.Values{"maxInFlight": n}})
+	b := run(t, setup{options: testbed.Values{"maxInFlight": n, "timeout": "60s"}})
 	for _, test := range brokenBodies {
 		for range each {
 			c := dial(t, b.Traefik)

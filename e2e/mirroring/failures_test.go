@@ -33,7 +33,6 @@ func TestShadowsThatFail(t *testing.T) {
 	}
 	// A port that was somebody's a moment ago refuses connections.
 	refusing := testbed.RunRawUpstream(t, nil)
-	refusing.Stop()
 
 	tests := []struct {
 		name string
@@ -64,11 +63,16 @@ func TestShadowsThatFail(t *testing.T) {
 	live := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live"})
 	dynamic := billing(live)
 	for _, test := range tests {
-		dynamic.Mirror(test.name, testbed.Values{"url": test.url, "timeout": "500ms"}).
+		timeout := "20s"
+		if strings.Contains(test.logs, "timeout") {
+			timeout = "500ms"
+		}
+		dynamic.Mirror(test.name, testbed.Values{"url": test.url, "timeout": timeout}).
 			Router(test.name, host(at(test.name)), "billing", test.name)
 	}
 	// ERROR is what Traefik shows where nobody has set a level.
 	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: dynamic})
+	refusing.Stop() // when nobody here asks for a port any more, who could get this one
 
 	send := func(host, target string) string {
 		return sized("POST", target, host, secretBody, "Authorization: "+secretToken, "Cookie: session="+secretSession)

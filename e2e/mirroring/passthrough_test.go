@@ -174,6 +174,7 @@ func TestContentTypesOfGRPC(t *testing.T) {
 	for i, test := range tests {
 		expect(t, b.Traefik, http.StatusOK, sized("POST", "/billing.Ledger/"+strconv.Itoa(i), mirrorHost, invoice, "Content-Type: "+test.contentType))
 	}
+	arrived(t, b.shadow, 6) // those that are mirrored may come after the probe of copies
 	copied := b.copies(t)
 	for i, test := range tests {
 		target := "/billing.Ledger/" + strconv.Itoa(i)
@@ -378,8 +379,12 @@ func testAnswersAreUntouched(t *testing.T, options testbed.Values) {
 			b.shadow.Reset()
 			want := expect(t, b.Traefik, test.status, plainly(test.request))
 			got := exchange(t, b.Traefik, test.request)
+			asked := 1
+			for ; asked <= 10 && framedOtherwise(got, want); asked++ {
+				got = exchange(t, b.Traefik, test.request)
+			}
 			sameAnswers(t, got, want)
-			recorded(t, b.shadow, 1)
+			recorded(t, b.shadow, asked)
 		})
 	}
 

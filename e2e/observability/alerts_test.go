@@ -104,11 +104,12 @@ func TestAlertsFire(t *testing.T) {
 		drive        func(t *testing.T, s *scene)
 		want         []string
 	}{
-		{"all is well", &billing{}, &billing{}, func(t *testing.T, s *scene) {
+		// Slow enough for a busy machine not to make one of them look slow.
+		{"all is well", &billing{typical: 20 * time.Millisecond}, &billing{typical: 20 * time.Millisecond}, func(t *testing.T, s *scene) {
 			s.send(t, 1500)
 			s.settled(t, 1500)
 		}, nil},
-		{"the shadow rounds differently", &billing{}, &billing{halfToEven: true}, func(t *testing.T, s *scene) {
+		{"the shadow rounds differently", &billing{typical: 20 * time.Millisecond}, &billing{typical: 20 * time.Millisecond, halfToEven: true}, func(t *testing.T, s *scene) {
 			s.send(t, 1500)
 			s.settled(t, 1500)
 		}, []string{"MirrorDisagrees", "MirrorMismatches"}},

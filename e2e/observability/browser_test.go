@@ -36,7 +36,7 @@ const longest = 5 * time.Minute
 
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(browserPath))
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(browserPath), chromedp.WSURLReadTimeout(2*time.Minute))
 	if os.Geteuid() == 0 { // as root it does not start with its sandbox
 		options = append(options, chromedp.NoSandbox)
 	}

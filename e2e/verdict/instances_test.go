@@ -32,7 +32,7 @@ func TestMirrorsCompareTheirOwnPairs(t *testing.T) {
 	for i := range mirrors {
 		mode := []string{"buffer", "stream"}[i%2]
 		config.Mirror(name(i), testbed.Values{
-			"url": upstream(t, name(i), book("shadow")).URL(), "bodyMode": mode, "maxInFlight": 1000,
+			"url": upstream(t, name(i), book("shadow")).URL(), "bodyMode": mode, "maxInFlight": 1000, "timeout": "60s",
 			"compare": testbed.Values{"headers": "X-Ledger", "show": "values", "keep": 1000},
 		}).Router(name(i), host(name(i)), "billing", name(i))
 	}

@@ -203,6 +203,9 @@ func (d *demo) compare(results []result) bool {
 func (d *demo) showShadowDown(ctx context.Context) error {
 	d.headline("2. The shadow is stopped: live does not notice")
 	d.shadow.Stop()
+	// For Traefik to hear of the connections that it kept: a copy on one of them would
+	// fail in another way, and only the first failure is logged at once.
+	time.Sleep(300 * time.Millisecond)
 	return d.showLive(ctx, "down", "connection refused")
 }
 

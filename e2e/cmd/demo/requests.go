@@ -22,7 +22,7 @@ const (
 
 	// patience is how long live may take, whatever the shadow does. It is less
 	// than the shadow's timeout, and much more than live needs.
-	patience = time.Second
+	patience = 1800 * time.Millisecond
 )
 
 // A call is a request that a customer of the billing service makes.
