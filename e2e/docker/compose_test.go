@@ -21,8 +21,8 @@ func TestCompose(t *testing.T) {
 	for _, c := range installed {
 		t.Run(c.String(), func(t *testing.T) {
 			p := up(t, c)
-			t.Run("the READMEs say what happens", func(t *testing.T) { testReadmes(t, p) })
 			t.Run("a request reaches both with its body", func(t *testing.T) { testBoth(t, p) })
+			t.Run("the READMEs say what happens", func(t *testing.T) { testReadmes(t, p) })
 			t.Run("the shadow stops and starts under load", func(t *testing.T) { testShadowStops(t, p) })
 			t.Run("percent follows its label", func(t *testing.T) { testPercent(t, p) })
 		})
