@@ -238,6 +238,7 @@ func TestAnswersThatAreComparedAreUntouched(t *testing.T) {
 						}
 						got, gotErr := ask(mode)
 						for try := 0; try < 10 && framedOtherwise(got, want); try++ {
+							want, wantErr = ask("plain")
 							got, gotErr = ask(mode)
 						}
 						if (gotErr == nil) != (wantErr == nil) {
@@ -260,6 +261,7 @@ func TestAnswersThatAreComparedAreUntouched(t *testing.T) {
 				for mode := range comparingModes {
 					got := askHTTP2(t, traefik, hostOf(mode, c), i, test, framing)
 					for try := 0; try < 10 && got != want; try++ {
+						want = askHTTP2(t, traefik, hostOf("plain", c), i, test, framing)
 						got = askHTTP2(t, traefik, hostOf(mode, c), i, test, framing)
 					}
 					if got != want {
@@ -276,7 +278,9 @@ func TestAnswersThatAreComparedAreUntouched(t *testing.T) {
 
 // framedOtherwise reports whether one answer has a length and the other has not. An
 // answer that is made in Traefik loses its own where the machine stops for 10 ms in
-// the middle of it (madeHereDelay), so the client asks again: it must not every time.
+// the middle of it (madeHereDelay), and one in chunks without any gets a length where
+// Traefik's proxy ends before it has flushed the head, with a mirror or without. So
+// the client asks both again: it must not be so every time.
 func framedOtherwise(got, want *testbed.Answers) bool {
 	g, w := got.First(), want.First()
 	return g != nil && w != nil && (g.ContentLength < 0) != (w.ContentLength < 0)
