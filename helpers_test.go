@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -22,6 +23,8 @@ type received struct {
 	header, trailer         http.Header
 	length                  int64
 	encoding                []string
+	proto                   string
+	remote                  string // the other end of its connection
 }
 
 // An upstream records what reaches it. While hung it reads and does not answer.
@@ -34,13 +37,21 @@ type upstream struct {
 
 func startUpstream(t *testing.T) *upstream {
 	t.Helper()
+	return startUpstreamOver(t, "http")
+}
+
+// startUpstreamOver starts one that speaks http, https, h2 (which is HTTP/2 with https)
+// or h2c.
+func startUpstreamOver(t *testing.T, scheme string) *upstream {
+	t.Helper()
 	u := &upstream{}
-	u.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+	u.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		body, _ := io.ReadAll(req.Body)
 		u.mu.Lock()
 		u.requests = append(u.requests, received{
 			method: req.Method, uri: req.RequestURI, host: req.Host, body: string(body),
 			header: req.Header, trailer: req.Trailer, length: req.ContentLength, encoding: req.TransferEncoding,
+			proto: req.Proto, remote: req.RemoteAddr,
 		})
 		answer := u.answer
 		u.mu.Unlock()
@@ -50,6 +61,19 @@ func startUpstream(t *testing.T) *upstream {
 		}
 		io.WriteString(rw, `{"status":"booked by the shadow"}`)
 	}))
+	switch scheme {
+	case "https":
+		u.StartTLS()
+	case "h2":
+		u.EnableHTTP2 = true
+		u.StartTLS()
+	case "h2c":
+		speakH2C(u.Config)
+		u.Start()
+		u.URL = strings.Replace(u.URL, "http:", "h2c:", 1)
+	default:
+		u.Start()
+	}
 	t.Cleanup(u.Close)
 	return u
 }
@@ -101,8 +125,14 @@ func eventually(t *testing.T, what string, cond func() bool) {
 func settled(t *testing.T, name string) *mirror {
 	t.Helper()
 	m := mirrorCalled(t, name)
-	eventually(t, "no request in flight", func() bool { return m.inFlight.Load() == 0 })
+	awaitNoneInFlight(t, m)
 	return m
+}
+
+// awaitNoneInFlight waits until a mirror has nothing in flight.
+func awaitNoneInFlight(t *testing.T, m *mirror) {
+	t.Helper()
+	eventually(t, "no request in flight", func() bool { return m.inFlight.Load() == 0 })
 }
 
 func mirrorCalled(t *testing.T, name string) *mirror {
@@ -130,21 +160,65 @@ var echoLive = http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) 
 // mirrorTo returns the middleware, named after the test, in front of next.
 func mirrorTo(t *testing.T, url string, next http.Handler, set func(*Config)) http.Handler {
 	t.Helper()
+	return mirrorNamedTo(t, t.Name(), url, next, set)
+}
+
+// mirrorNamedTo returns the middleware called name in front of next.
+func mirrorNamedTo(t *testing.T, name, url string, next http.Handler, set func(*Config)) http.Handler {
+	t.Helper()
 	config := CreateConfig()
-	config.URL = url
+	config.set("url", url)
 	if set != nil {
 		set(config)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() {
 		cancel()
-		forget(t.Name())
+		forget(name)
 	})
-	h, err := New(ctx, next, config, t.Name())
+	h, err := New(ctx, next, config, name)
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
+	if o := config.parse(); o.mistaken > 0 {
+		t.Fatal(o.remark())
+	}
 	return h
+}
+
+// set sets an option as it is delivered: one whose name has a dot in a map within
+// the map.
+func (c *Config) set(name string, value interface{}) {
+	if c.Options == nil {
+		c.Options = map[string]interface{}{}
+	}
+	group, inner, nested := strings.Cut(name, ".")
+	if !nested {
+		c.Options[name] = value
+		return
+	}
+	within, _ := c.Options[group].(map[string]interface{})
+	if within == nil {
+		within = map[string]interface{}{}
+		c.Options[group] = within
+	}
+	within[inner] = value
+}
+
+// called returns the handler, and fails the test at its end unless it was called n
+// times: what a handler asserts says nothing where it never runs.
+func called(t *testing.T, n int64, h http.HandlerFunc) http.Handler {
+	t.Helper()
+	calls := &atomic.Int64{}
+	t.Cleanup(func() {
+		if calls.Load() != n {
+			t.Errorf("live was called %d times, want %d", calls.Load(), n)
+		}
+	})
+	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		calls.Add(1)
+		h(rw, req)
+	})
 }
 
 // forget removes a mirror at once, so that a test can run again.
@@ -199,4 +273,27 @@ func captureLog(t *testing.T) *logbook {
 	log.SetOutput(l)
 	t.Cleanup(func() { log.SetOutput(before) })
 	return l
+}
+
+// hangingUp serves h, and where that panics it closes the connection, as net/http's
+// server does. The server logs the stack besides, for each panic.
+func hangingUp(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		defer func() {
+			if recover() == nil {
+				return
+			}
+			if conn, _, err := http.NewResponseController(rw).Hijack(); err == nil {
+				conn.Close()
+			}
+		}()
+		h.ServeHTTP(rw, req)
+	})
+}
+
+// setOptions sets options by the names that users write.
+func setOptions(c *Config, options map[string]string) {
+	for name, value := range options {
+		c.set(name, value)
+	}
 }

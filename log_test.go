@@ -18,7 +18,7 @@ func TestDeadShadowLogsOnceAndThenSummarises(t *testing.T) {
 	book := captureLog(t)
 	shadow := startUpstream(t)
 	shadow.Close()
-	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.MaxPause = "0" })
+	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.set("maxPause", "0") })
 	mirrorCalled(t, t.Name()).counts.interval = 3 * time.Second
 	for i := 0; i < 50; i++ {
 		req := postInvoice()
@@ -27,12 +27,12 @@ func TestDeadShadowLogsOnceAndThenSummarises(t *testing.T) {
 		serve(h, req)
 	}
 	settled(t, t.Name())
-	if lines := book.lines(); len(lines) != 1 || !strings.Contains(lines[0], "connection refused") || !strings.Contains(lines[0], t.Name()) {
+	if lines := book.lines(); len(lines) != 1 || !strings.Contains(lines[0], "connection refused (connect); live is not affected") || !strings.Contains(lines[0], t.Name()) {
 		t.Fatalf("logged %q for 50 failures, want one line with the middleware and the reason", lines)
 	}
 	eventually(t, "a summary", func() bool { return len(book.lines()) == 2 })
 	summary := book.lines()[1]
-	for _, want := range []string{"0 mirrored", "0 dropped", "50 failed", "last error: ", "connection refused"} {
+	for _, want := range []string{"0 mirrored, 50 of 50 lost (50 connect)", "last error: ", "connection refused"} {
 		if !strings.Contains(summary, want) {
 			t.Errorf("summary %q, want %q in it", summary, want)
 		}
@@ -53,14 +53,14 @@ func TestDropsAreLoggedToo(t *testing.T) {
 	book := captureLog(t)
 	shadow := startUpstream(t)
 	shadow.hang(t)
-	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.MaxInFlight = "1" })
+	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.set("maxInFlight", "1") })
 	mirrorCalled(t, t.Name()).counts.interval = 2 * time.Second
 	for i := 0; i < 20; i++ {
 		serve(h, postInvoice())
 	}
 	eventually(t, "a line and a summary", func() bool { return len(book.lines()) == 2 })
 	lines := book.lines()
-	if !strings.Contains(lines[0], "no place in flight") || !strings.Contains(lines[1], "19 dropped (19 no place in flight, 0 while left alone, 0 body too large, 0 body not read to its end)") {
+	if !strings.Contains(lines[0], "no place in flight (full): ") || !strings.HasSuffix(lines[1], ": 0 mirrored, 19 of 19 lost (19 full)") {
 		t.Errorf("logged %q, want the first drop and a summary of 19", lines)
 	}
 }

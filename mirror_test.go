@@ -26,7 +26,7 @@ func TestRequestIsServedByLiveAndCopiedToTheShadow(t *testing.T) {
 		{"body on DELETE", "DELETE", "/invoices/7", "reason=duplicate", "/invoices/7"},
 		{"escaped slash", "GET", "/customers/a%2Fb/invoices", "", "/customers/a%2Fb/invoices"},
 		{"malformed escape in the query", "GET", "/invoices?note=%zz", "", "/invoices?note=%zz"},
-		{"semicolon in the query", "GET", "/invoices?a=1;b=2", "", "/invoices?a=1;b=2"},
+		{"semicolon in the query", "GET", "/invoices?a=1;b=2", "", "/invoices?a=1&b=2"},
 		{"bare question mark", "GET", "/invoices?", "", "/invoices?"},
 		{"double slash", "GET", "http://billing.example//invoices//7", "", "//invoices//7"},
 		{"64 KiB", "PUT", "/invoices/7/scan", strings.Repeat("\x00\xffscan", 1<<14), "/invoices/7/scan"},
@@ -68,9 +68,9 @@ func TestRequestsThatAreNeverMirroredPassUntouched(t *testing.T) {
 		{"gRPC with a parameter", nil, func(r *http.Request) { r.Header.Set("Content-Type", "application/grpc;v=1") }},
 		{"mirrored once already", nil, func(r *http.Request) { r.Header.Set("X-Mirrored-By", "another@docker") }},
 		{"marked with an empty name", nil, func(r *http.Request) { r.Header["X-Mirrored-By"] = []string{""} }},
-		{"another method", func(c *Config) { c.Methods = []string{"PUT", " patch"} }, func(*http.Request) {}},
-		{"not in the sample", func(c *Config) { c.Percent = "0" }, func(*http.Request) {}},
-		{"longer than the limit", func(c *Config) { c.MaxBodySize = strconv.Itoa(len(invoice) - 1) }, func(*http.Request) {}},
+		{"another method", func(c *Config) { c.set("methods", []string{"PUT", " patch"}) }, func(*http.Request) {}},
+		{"not in the sample", func(c *Config) { c.set("percent", "0") }, func(*http.Request) {}},
+		{"longer than the limit", func(c *Config) { c.set("maxBodySize", strconv.Itoa(len(invoice)-1)) }, func(*http.Request) {}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestRequestsThatAreNeverMirroredPassUntouched(t *testing.T) {
 
 func TestRequestsThatOnlyLookExceptionalAreMirrored(t *testing.T) {
 	tests := []struct{ name, header, value string }{
-		{"Upgrade that Connection does not name", "Upgrade", "h2c"},
+		{"Upgrade that Connection does not name", "Upgrade", "websocket"},
 		{"Connection that names no upgrade", "Connection", "X-Trace"},
 		{"gRPC-Web", "Content-Type", "application/grpc-web+proto"},
 		{"short content type", "Content-Type", "text/csv"},
@@ -133,7 +133,7 @@ func TestLiveGetsAFreshBodyOfKnownLength(t *testing.T) {
 			req.TransferEncoding = []string{"chunked"}
 		}
 		req.Body = original
-		h := mirrorTo(t, shadow.URL, http.HandlerFunc(func(_ http.ResponseWriter, live *http.Request) {
+		h := mirrorTo(t, shadow.URL, called(t, 1, func(_ http.ResponseWriter, live *http.Request) {
 			if !original.closed {
 				t.Errorf("%s: the client's body was not closed", tt.name)
 			}
@@ -166,7 +166,7 @@ func (c *closeRecorder) Close() error {
 func TestLiveIsServedWhileTheShadowHangs(t *testing.T) {
 	shadow := startUpstream(t)
 	release := shadow.hang(t)
-	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.MaxInFlight = "3" })
+	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.set("maxInFlight", "3") })
 	for i := 0; i < 10; i++ {
 		if rec := serve(h, postInvoice()); rec.Code != http.StatusCreated {
 			t.Fatalf("request %d: client got %d, want 201", i, rec.Code)
@@ -188,17 +188,20 @@ func TestLiveIsServedWhileTheShadowHangs(t *testing.T) {
 func TestDroppedRequestKeepsItsBodyUnread(t *testing.T) {
 	shadow := startUpstream(t)
 	shadow.hang(t)
-	var last *http.Request
-	var body io.ReadCloser
-	h := mirrorTo(t, shadow.URL, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
-		if req == last && req.Body != body {
-			t.Errorf("the dropped request's body was replaced")
-		}
-	}), func(c *Config) { c.MaxInFlight = "1" })
+	var reached io.ReadCloser
+	h := mirrorTo(t, shadow.URL, called(t, 2, func(_ http.ResponseWriter, req *http.Request) {
+		reached = req.Body
+	}), func(c *Config) { c.set("maxInFlight", "1") })
 	serve(h, postInvoice())
-	last = postInvoice()
-	body = last.Body
-	serve(h, last)
+	dropped := postInvoice()
+	body := dropped.Body
+	serve(h, dropped)
+	if reached != body {
+		t.Error("the dropped request's body was replaced")
+	}
+	if text, err := io.ReadAll(body); string(text) != invoice || err != nil {
+		t.Errorf("of its body there is left %q, and %v; want the invoice", text, err)
+	}
 }
 
 func TestShadowOutlivesTheLiveRequest(t *testing.T) {
@@ -254,7 +257,7 @@ func TestUnreadableBodyIsRefused(t *testing.T) {
 			shadow := startUpstream(t)
 			h := mirrorTo(t, shadow.URL, http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 				t.Errorf("live was called")
-			}), func(c *Config) { c.MaxInFlight = "1" })
+			}), func(c *Config) { c.set("maxInFlight", "1") })
 			for i := 0; i < 3; i++ {
 				req := postInvoice()
 				req.ContentLength = tt.length
@@ -310,8 +313,8 @@ func TestBodyOfUnknownLength(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			shadow := startUpstream(t)
 			h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) {
-				c.MaxBodySize = strconv.Itoa(limit)
-				c.MaxInFlight = "1"
+				c.set("maxBodySize", strconv.Itoa(limit))
+				c.set("maxInFlight", "1")
 			})
 			data := strings.Repeat("x", tt.size)
 			req := postInvoice()
@@ -352,7 +355,7 @@ func TestLargeBodyKeepsItsPlaceUntilLiveIsServed(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			shadow := startUpstream(t)
-			h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.MaxBodySize = "100000" })
+			h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.set("maxBodySize", "100000") })
 			m := mirrorCalled(t, t.Name())
 			ctx, served := context.WithCancel(context.Background())
 			req := postInvoice().WithContext(ctx)
@@ -380,7 +383,7 @@ func TestTrailersAreAsTheyWouldBeWithoutTheMiddleware(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			shadow := startUpstream(t)
-			live := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+			live := called(t, 1, func(_ http.ResponseWriter, req *http.Request) {
 				if len(req.Trailer) != len(tt.announced) || req.Trailer.Get("X-Checksum") != "" || req.ContentLength != -1 {
 					t.Errorf("before the body: trailer %v, length %d; want %v, -1", req.Trailer, req.ContentLength, tt.announced)
 				}
@@ -411,7 +414,7 @@ func TestTrailersAreAsTheyWouldBeWithoutTheMiddleware(t *testing.T) {
 
 func TestAnnouncedLengthIsNotBelievedWithoutALimit(t *testing.T) {
 	shadow := startUpstream(t)
-	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.MaxBodySize = "-1" })
+	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.set("maxBodySize", "-1") })
 	req := postInvoice()
 	req.ContentLength = 1 << 50
 	req.Body = &failingBody{data: invoice, err: io.ErrUnexpectedEOF}
@@ -431,12 +434,9 @@ func TestWithoutMirrorBodyLiveStreams(t *testing.T) {
 		}
 		echoLive(rw, live)
 	}), func(c *Config) {
-		c.MirrorBody = "false"
-		c.MaxBodySize = "0"
+		c.set("mirrorBody", "false")
+		c.set("maxBodySize", "0")
 	})
-	if out := outgoing(mirrorCalled(t, t.Name()).shadow, req); out.Body != nil || req.Body != original {
-		t.Errorf("making the shadow's request, the proxy got live's body, which it may close")
-	}
 	if rec := serve(h, req); rec.Body.String() != invoice {
 		t.Errorf("client got %q, want the invoice", rec.Body)
 	}
@@ -471,9 +471,9 @@ func TestInstancesDoNotMixRequests(t *testing.T) {
 	for i := range shadows {
 		shadows[i] = startUpstream(t)
 		config := CreateConfig()
-		config.URL = shadows[i].URL
-		config.MaxInFlight = strconv.Itoa(requests)
-		config.Timeout = "1m" // however busy the machine is
+		config.set("url", shadows[i].URL)
+		config.set("maxInFlight", strconv.Itoa(requests))
+		config.set("timeout", "1m") // however busy the machine is
 		h, err := New(context.Background(), echoLive, config, t.Name()+strconv.Itoa(i))
 		if err != nil {
 			t.Fatal(err)

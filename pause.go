@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/trafficshadow/mirror/report"
 )
 
 const (
@@ -13,129 +15,244 @@ const (
 	// shadow counts as sick.
 	failuresToPause = 10
 
-	// firstPause is how long a sick shadow is left alone before it is tried
-	// again. Each further pause is twice as long, up to the option maxPause.
-	firstPause = time.Second
+	// firstPause is how long a sick shadow is left alone before it is tried again.
+	// Each further wait is twice as long, up to the option maxPause. So is the first
+	// of a pause that begins within forgetPauses of the end of the one before: a
+	// shadow that comes and goes is left alone for longer and longer.
+	firstPause   = time.Second
+	forgetPauses = time.Minute
 
-	// pausedPlaces is added to the requests in flight while the mirror pauses:
-	// there is no free place then, and the live path need not ask about pauses.
-	pausedPlaces = 1 << 40
+	// pauseTick is how often it is looked whether the time of a probe has come,
+	// while any shadow is left alone.
+	pauseTick = firstPause / 10
 )
 
-// A pause leaves a sick shadow alone. From time to time one request, the probe,
-// is let through; the pause ends with the first that the shadow answers.
+// A sign is a flag that is up while there is a token in it. To look at it is to ask
+// for its length. Interpreted, that costs the live path a third of what an atomic's
+// Load does, and a worker's loop nothing at all. Whoever puts it up or takes it down
+// holds the lock that guards it, so that neither ever waits.
+type sign chan bool
+
+func (s sign) put() {
+	if len(s) == 0 {
+		s <- true
+	}
+}
+
+func (s sign) take() {
+	var token, ok bool
+	if len(s) > 0 {
+		token, ok = <-s
+	}
+	_, _ = token, ok
+}
+
+// The states of a shadow.
+const (
+	well    = "well"
+	waiting = "waiting" // left alone until the time of the next probe
+	probing = "probing" // a copy may try whether it is well again, or is trying it
+)
+
+// A pause leaves a sick shadow alone. From time to time one copy, the probe, is sent
+// all the same, and with the first that is answered the pause ends.
+//
+// The probe is the copy that a worker has in hand when it takes the turn. Until then
+// any request may become it; so none can hold the turn and not be sent, and what live
+// or the client do with the request does not matter to it.
 type pause struct {
+	// leftAlone is up while the state is not well: the live path looks at it.
+	// troubled is up in that case too, and after a failure: then a worker has to
+	// say how each of its exchanges ended. Both are changed with mu held.
+	leftAlone sign
+	troubled  sign
+
+	// turn is true while a copy may become the probe.
+	turn atomic.Bool
+
 	mu       sync.Mutex
-	failures int   // in a row
-	mirrored int64 // how many were mirrored when the last failure came
-	on       bool
-	began    time.Time
-	length   time.Duration // of the current wait for the next probe, jitter apart
-	timer    *time.Timer
-	probing  bool // the probe was let through
-
-	probeDue atomic.Bool // the next request is to be the probe
+	state    string
+	failures int           // in a row, while it is well
+	began    time.Time     // the pause
+	ended    time.Time     // the last one
+	length   time.Duration // of the wait for the next probe, or of the last there was
+	due      time.Time     // when the next probe may be sent
+	told     time.Time     // when the last pause that the log tells of began
+	tells    bool          // this pause is one of those
 }
 
-// failed counts a request that the shadow did not answer, and begins a pause
-// after too many.
-func (s *shadow) failed(err error) {
-	m := s.mirror
-	m.counts.fail(err)
-	if s.maxPause == 0 || s.retired.Load() {
-		return
-	}
-	p := &m.pause
+func newPause() *pause {
+	return &pause{state: well, leftAlone: make(sign, 1), troubled: make(sign, 1)}
+}
+
+// answered notes that the shadow has answered at least with a head. probe says that
+// this was the probe; other exchanges that end while the shadow is left alone began
+// before, and say nothing about how it is now. It runs in a worker's goroutine.
+func (s *shadow) answered(probe bool, now time.Time) {
+	p := s.pause
+	line := ""
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	// A success leaves no trace here, so that it costs nothing: it is seen by
-	// the count of what was mirrored.
-	if mirrored := m.counts.answers(); mirrored != p.mirrored {
-		p.mirrored = mirrored
+	if p.state == well {
 		p.failures = 0
+		p.troubled.take()
+	} else if probe {
+		p.state = well
+		p.failures = 0
+		p.ended = now
+		p.leftAlone.take()
+		p.troubled.take()
+		if p.tells {
+			line = fmt.Sprintf("the shadow answers again and is mirrored to, after %s", now.Sub(p.began).Round(time.Millisecond))
+		}
 	}
-	p.failures++
-	if p.on || p.failures < failuresToPause {
+	p.mu.Unlock()
+	if line != "" {
+		s.mirror.counts.print(line)
+	}
+}
+
+// failed notes an exchange in which not even the head of an answer came. After too
+// many in a row the shadow is left alone, and after a probe for longer. It runs in a
+// worker's goroutine.
+func (s *shadow) failed(probe bool, err error, now time.Time) {
+	if s.retired.Load() {
 		return
 	}
-	p.on = true
-	p.began = time.Now()
-	p.length = firstPause
-	m.inFlight.Add(pausedPlaces)
-	m.counts.print(fmt.Sprintf("the shadow failed %d times in a row and is left alone, but for a probe at growing intervals; last error: %s", p.failures, describe(err)))
-	s.waitToProbe()
-}
-
-// waitToProbe lets a probe through after the current wait, which is made up to
-// a fifth longer or shorter so that replicas do not come back all at once.
-// p.mu is held.
-func (s *shadow) waitToProbe() {
-	p := &s.mirror.pause
-	if p.length > s.maxPause {
-		p.length = s.maxPause
+	p := s.pause
+	line := ""
+	p.mu.Lock()
+	if p.state == well {
+		p.failures++
+		p.troubled.put()
+		if p.failures >= failuresToPause && s.maxPause > 0 {
+			line = p.begin(s.maxPause, err, now)
+			await(s)
+		}
+	} else if probe {
+		p.wait(2*p.length, s.maxPause, now)
+		await(s)
 	}
-	jitter := 0.8 + 0.4*rand.Float64()
-	p.timer = time.AfterFunc(time.Duration(float64(p.length)*jitter), func() { s.allowProbe() })
+	p.mu.Unlock()
+	if line != "" {
+		s.mirror.counts.print(line)
+	}
 }
 
-func (s *shadow) allowProbe() {
-	p := &s.mirror.pause
+// failuresToDoubt is how many exchanges in a row may fail of a shadow that answers others.
+const failuresToDoubt = 2
+
+// down reports whether the shadow answers nobody, by what is known.
+func (s *shadow) down() bool {
+	p := s.pause
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.on {
-		return
-	}
-	// Exchanges that were under way when the pause began would be taken for the
-	// probe. They end within the timeout.
-	if s.mirror.inFlight.Load() > pausedPlaces && time.Since(p.began) < s.timeout+time.Second {
-		p.timer = time.AfterFunc(firstPause/10, func() { s.allowProbe() })
-		return
-	}
-	p.probing = true
-	p.probeDue.Store(true)
+	return p.state != well || p.failures > failuresToDoubt
 }
 
-// landed is called at the end of an exchange while the mirror pauses: it ends
-// the pause if the shadow has answered, and doubles the wait if a probe failed.
-func (s *shadow) landed() {
-	m := s.mirror
-	p := &m.pause
+// notSent gives the turn back that a copy has taken which cannot be sent: the next may
+// have it. It runs in a worker's goroutine.
+func (s *shadow) notSent() {
+	s.pause.turn.Store(true)
+}
+
+// begin has the shadow be left alone from now on, and returns the line that tells of
+// it; "" if the log has told of another pause not long ago. mu is held.
+func (p *pause) begin(most time.Duration, err error, now time.Time) string {
+	length := firstPause
+	if !p.ended.IsZero() && now.Sub(p.ended) < forgetPauses {
+		length = 2 * p.length
+	}
+	p.began = now
+	p.leftAlone.put()
+	p.wait(length, most, now)
+	p.tells = p.told.IsZero() || now.Sub(p.told) >= summaryInterval
+	if !p.tells {
+		return ""
+	}
+	p.told = now
+	return fmt.Sprintf("the shadow failed %d times in a row and is left alone (paused), but for a probe at growing intervals; last error: %s", p.failures, describe(err))
+}
+
+// wait has the next probe be sent after length, but for a fifth more or less, so that
+// replicas do not come back all at once. mu is held.
+func (p *pause) wait(length, most time.Duration, now time.Time) {
+	if length > most {
+		length = most
+	}
+	p.state = waiting
+	p.length = length
+	p.due = now.Add(time.Duration((0.8 + 0.4*rand.Float64()) * float64(length)))
+}
+
+// openTurn lets a probe be sent, if the shadow waits for one and its time has come. It
+// reports whether the shadow still waits.
+func (p *pause) openTurn(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.on {
-		return
+	if p.state != waiting {
+		return false
 	}
-	if m.counts.answers() != p.mirrored {
-		m.resume()
-		m.counts.print(fmt.Sprintf("the shadow answers again and is mirrored to, after %s", time.Since(p.began).Round(time.Millisecond)))
-		return
+	if now.Before(p.due) {
+		return true
 	}
-	if p.probing {
-		p.probing = false
-		p.length *= 2
-		s.waitToProbe()
+	p.state = probing
+	p.turn.Store(true)
+	return false
+}
+
+// awaiting are the shadows that wait for the time of a probe, and alarm is the timer
+// for all of them. It is made once: see tender.
+var (
+	awaitingMu sync.Mutex
+	awaiting   []*shadow // guarded by awaitingMu
+	alarm      *time.Timer
+)
+
+func init() {
+	alarm = time.AfterFunc(time.Hour, func() { openTurns() })
+	alarm.Stop()
+}
+
+// await has the alarm look after a shadow that waits. The pause's mu is held.
+func await(s *shadow) {
+	awaitingMu.Lock()
+	defer awaitingMu.Unlock()
+	awaiting = append(awaiting, s)
+	if len(awaiting) == 1 {
+		alarm.Reset(pauseTick)
 	}
 }
 
-// resume ends the pause. p.mu is held.
-func (m *mirror) resume() {
-	p := &m.pause
-	p.on = false
-	p.failures = 0
-	p.probing = false
-	p.probeDue.Store(false)
-	p.timer.Stop()
-	m.inFlight.Add(-pausedPlaces)
+// openTurns runs in the alarm's goroutine.
+func openTurns() {
+	defer func() { recover() }()
+	awaitingMu.Lock()
+	all := awaiting
+	awaiting = nil
+	awaitingMu.Unlock()
+	now := time.Now()
+	var left []*shadow
+	for _, s := range all {
+		if !s.retired.Load() && s.pause.openTurn(now) {
+			left = append(left, s)
+		}
+	}
+	awaitingMu.Lock()
+	defer awaitingMu.Unlock()
+	awaiting = append(awaiting, left...)
+	if len(awaiting) > 0 {
+		alarm.Reset(pauseTick)
+	}
 }
 
-// forgetPause ends a pause, if there is one, because the shadow that caused it
-// is not the mirror's any more.
-func (m *mirror) forgetPause() {
-	p := &m.pause
+// reportPause says whether the shadow is left alone.
+func (s *shadow) reportPause(r *report.Middleware) {
+	p := s.pause
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.failures = 0
-	if p.on {
-		m.resume()
+	r.State.Paused = p.state != well
+	if r.State.Paused {
+		began := p.began
+		r.State.PausedSince = &began
 	}
 }

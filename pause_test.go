@@ -1,7 +1,12 @@
 package mirror
 
 import (
+	"context"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,19 +28,25 @@ func failing(u *upstream) (recover func()) {
 	}
 }
 
+// failUntilPaused has a shadow that fails be left alone.
+func failUntilPaused(t *testing.T, h http.Handler) {
+	t.Helper()
+	for i := 0; i < failuresToPause; i++ {
+		serve(h, getInvoice())
+		settled(t, t.Name())
+	}
+	if !paused(mirrorCalled(t, t.Name())) {
+		t.Fatalf("after %d failures in a row the shadow is not left alone", failuresToPause)
+	}
+}
+
 func TestSickShadowIsLeftAloneUntilItAnswers(t *testing.T) {
 	book := captureLog(t)
 	shadow := startUpstream(t)
 	heal := failing(shadow)
 	h := mirrorTo(t, shadow.URL, echoLive, nil)
 	m := mirrorCalled(t, t.Name())
-	for i := 0; i < failuresToPause; i++ {
-		serve(h, postInvoice())
-		settledOrPaused(t, m)
-	}
-	if !paused(m) {
-		t.Fatalf("after %d failures in a row the shadow is not left alone", failuresToPause)
-	}
+	failUntilPaused(t, h)
 	holdProbe(m)
 	for i := 0; i < 50; i++ {
 		if rec := serve(h, postInvoice()); rec.Code != http.StatusCreated {
@@ -49,17 +60,17 @@ func TestSickShadowIsLeftAloneUntilItAnswers(t *testing.T) {
 		t.Errorf("%d dropped by the pause and %d for want of a place, want 50 and 0", n, m.counts.full.Load())
 	}
 	// One probe, and no more while it is out.
-	m.shadow.allowProbe()
+	dueProbe(m)
 	for i := 0; i < 50; i++ {
 		serve(h, postInvoice())
 	}
-	settledOrPaused(t, m)
+	settled(t, t.Name())
 	if n := len(shadow.snapshot()); n != failuresToPause+1 {
 		t.Errorf("shadow got %d requests, want %d and one probe", n, failuresToPause)
 	}
 	eventually(t, "a wait twice as long after a probe that failed", func() bool { return nextWait(m) == 2*firstPause })
 	heal()
-	eventually(t, "the next probe to be due", func() bool { return m.pause.probeDue.Load() })
+	eventually(t, "the next probe to be due", func() bool { return m.shadow.pause.turn.Load() })
 	serve(h, postInvoice())
 	settled(t, t.Name())
 	if m.counts.answers() != 1 {
@@ -97,7 +108,7 @@ func TestPauseCanBeTurnedOff(t *testing.T) {
 	captureLog(t)
 	shadow := startUpstream(t)
 	failing(shadow)
-	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.MaxPause = "0" })
+	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.set("maxPause", "0") })
 	for i := 0; i < 3*failuresToPause; i++ {
 		serve(h, postInvoice())
 		settled(t, t.Name())
@@ -126,14 +137,12 @@ func TestProbeWithoutABodyGivesItsTurnAway(t *testing.T) {
 	heal := failing(shadow)
 	h := mirrorTo(t, shadow.URL, echoLive, nil)
 	m := mirrorCalled(t, t.Name())
-	for i := 0; i < failuresToPause; i++ {
-		serve(h, postInvoice())
-		settledOrPaused(t, m)
-	}
+	failUntilPaused(t, h)
 	heal()
-	eventually(t, "a probe to be due", func() bool { return m.pause.probeDue.Load() })
+	eventually(t, "a probe to be due", func() bool { return m.shadow.pause.turn.Load() })
 	req := postInvoice()
-	req.ContentLength = 1000 // more than comes
+	req.ContentLength = 1000
+	req.Body = &failingBody{data: invoice, err: io.ErrUnexpectedEOF}
 	if rec := serve(h, req); rec.Code != http.StatusBadRequest {
 		t.Fatalf("client got %d, want 400", rec.Code)
 	}
@@ -143,25 +152,240 @@ func TestProbeWithoutABodyGivesItsTurnAway(t *testing.T) {
 	}
 }
 
-func TestOtherOptionsEndThePause(t *testing.T) {
+// A pause is its shadow's: other options, with another shadow, begin without one, and
+// what is found out late about the shadow before does not end theirs.
+func TestPauseIsItsShadows(t *testing.T) {
 	captureLog(t)
-	sick, well := startUpstream(t), startUpstream(t)
-	failing(sick)
-	before, cancel := instance(t, t.Name(), sick.URL, nil)
-	m := before.shadow.mirror
-	for i := 0; i < failuresToPause; i++ {
-		serve(before, postInvoice())
-		settledOrPaused(t, m)
-	}
+	slow, sick := startUpstream(t), startUpstream(t)
+	answer := slow.hang(t)
+	before, cancel := instance(t, t.Name(), slow.URL, nil)
+	serve(before, postInvoice())
+	slow.wait(t, 1)
 	cancel()
-	after, _ := instance(t, t.Name(), well.URL, nil)
-	serve(after, postInvoice())
-	well.wait(t, 1)
+	heal := failing(sick)
+	after, _ := instance(t, t.Name(), sick.URL, nil)
+	m := mirrorCalled(t, t.Name())
+	for i := 0; i < failuresToPause; i++ {
+		serve(after, postInvoice())
+		eventually(t, "the exchange to end", func() bool { return m.inFlight.Load() == 1 })
+	}
+	if !paused(m) {
+		t.Fatalf("after %d failures in a row the new shadow is not left alone", failuresToPause)
+	}
+	holdProbe(m)
+	answer()
 	settled(t, t.Name())
-	// What the replaced instance still finds out is no longer of interest.
-	for i := 0; i < 2*failuresToPause; i++ {
-		serve(before, postInvoice())
-		settled(t, t.Name())
+	if !paused(m) {
+		t.Error("an answer of the shadow before has ended the pause")
+	}
+	heal()
+	well, _ := instance(t, t.Name(), slow.URL, nil)
+	serve(well, postInvoice())
+	slow.wait(t, 2)
+	settled(t, t.Name())
+	if paused(m) {
+		t.Error("other options have begun with a pause")
+	}
+}
+
+// A request that cannot be sent, or not yet, does not keep the turn of the probe: the
+// next has it at once.
+func TestNextRequestIsTheProbeWhereOneCannotBeSent(t *testing.T) {
+	tests := []struct {
+		name    string
+		options map[string]string
+		first   func(t *testing.T, h http.Handler) (end func())
+	}{
+		{"an upload that does not end, streamed", map[string]string{"bodyMode": "stream"}, uploadSlowly(-1)},
+		{"a large one, streamed", map[string]string{"bodyMode": "stream"}, uploadSlowly(200 << 10)},
+		{"an upload that does not end", nil, uploadSlowly(-1)},
+		{"a small one", nil, uploadSlowly(1 << 10)},
+		{"one above the limit, in chunks", map[string]string{"maxBodySize": "10"}, func(_ *testing.T, h http.Handler) func() {
+			req := postInvoice()
+			req.ContentLength = -1
+			serve(h, req)
+			return func() {}
+		}},
+		{"an offer to upgrade", nil, func(_ *testing.T, h http.Handler) func() {
+			req := httptest.NewRequest(http.MethodGet, "/events", nil)
+			req.Header.Set("Connection", "Upgrade")
+			req.Header.Set("Upgrade", "websocket")
+			serve(h, req)
+			return func() {}
+		}},
+		{"one that cannot be written", nil, func(t *testing.T, h http.Handler) func() {
+			req := httptest.NewRequest(http.MethodGet, "/invoices", nil)
+			req.Method = "GET /"
+			serve(h, req)
+			settled(t, t.Name())
+			return func() {}
+		}},
+		{"a body that breaks off", nil, func(_ *testing.T, h http.Handler) func() {
+			req := postInvoice()
+			req.ContentLength = 1000
+			req.Body = &failingBody{data: invoice, err: io.ErrUnexpectedEOF}
+			serve(h, req)
+			return func() {}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			captureLog(t)
+			shadow := startUpstream(t)
+			heal := failing(shadow)
+			h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { setOptions(c, tt.options) })
+			m := mirrorCalled(t, t.Name())
+			failUntilPaused(t, h)
+			holdProbe(m)
+			heal()
+			dueProbe(m)
+			end := tt.first(t, h)
+			defer end()
+			before := m.counts.answers()
+			serve(h, getInvoice())
+			eventually(t, "an answer to the next request", func() bool { return m.counts.answers() == before+1 })
+			eventually(t, "the end of the pause", func() bool { return !paused(m) })
+		})
+	}
+}
+
+// While clients that send slowly hold all places, a request without a body is mirrored
+// beside them, and can be the probe too.
+func TestProbeHasAPlaceBesideSlowUploads(t *testing.T) {
+	const places = 4
+	captureLog(t)
+	shadow := startUpstream(t)
+	heal := failing(shadow)
+	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.set("maxInFlight", strconv.Itoa(places)) })
+	m := mirrorCalled(t, t.Name())
+	for i := 0; i < places; i++ {
+		end := uploadSlowly(1<<10)(t, h)
+		defer end()
+	}
+	for i := 0; i < failuresToPause; i++ {
+		serve(h, getInvoice())
+		eventually(t, "the exchange to end", func() bool { return m.inFlight.Load() == places && len(m.shadow.idle) > 0 })
+	}
+	if !paused(m) || m.counts.full.Load() != 0 {
+		t.Fatalf("%s, and %d found no place; want all %d to have been sent, and the shadow left alone", stateOf(m), m.counts.full.Load(), failuresToPause)
+	}
+	holdProbe(m)
+	heal()
+	dueProbe(m)
+	serve(h, getInvoice())
+	eventually(t, "the end of the pause", func() bool { return !paused(m) })
+}
+
+func getInvoice() *http.Request {
+	return httptest.NewRequest(http.MethodGet, "/invoices/2026-0042", nil)
+}
+
+// uploadSlowly sends a request whose body comes to its end when that is called.
+func uploadSlowly(length int64) func(*testing.T, http.Handler) func() {
+	return func(t *testing.T, h http.Handler) func() {
+		body, client := io.Pipe()
+		req := httptest.NewRequest(http.MethodPut, "/invoices/2026-0042/scan", body)
+		req.ContentLength = length
+		served := make(chan bool)
+		go serveThenTell(h, req, served)
+		io.WriteString(client, "scan") // which returns when somebody reads it
+		return func() {
+			client.CloseWithError(io.ErrUnexpectedEOF)
+			<-served
+		}
+	}
+}
+
+// A probe ends with its exchange with the shadow, however long live takes.
+func TestProbeEndsWithItsExchange(t *testing.T) {
+	for _, options := range []map[string]string{nil, {"compare": "true", "timeout": "1m"}, {"bodyMode": "stream"}} {
+		t.Run(fmt.Sprint(options), func(t *testing.T) {
+			captureLog(t)
+			shadow := startUpstream(t)
+			heal := failing(shadow)
+			end := make(chan bool)
+			live := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+				io.Copy(io.Discard, req.Body)
+				if req.Method == http.MethodPut {
+					<-end
+				}
+			})
+			h := mirrorTo(t, shadow.URL, live, func(c *Config) { setOptions(c, options) })
+			m := mirrorCalled(t, t.Name())
+			failUntilPaused(t, h)
+			holdProbe(m)
+			heal()
+			dueProbe(m)
+			served := make(chan bool)
+			client, leave := context.WithCancel(context.Background())
+			defer leave()
+			upload := httptest.NewRequest(http.MethodPut, "/invoices/2026-0042/scan", strings.NewReader(large)).WithContext(client)
+			go serveThenTell(h, upload, served)
+			eventually(t, "the end of the pause", func() bool { return !paused(m) })
+			close(end)
+			<-served
+		})
+	}
+}
+
+// Waits grow, up to the option, and go on growing for a shadow that comes and goes,
+// until it was well for a while. The log tells of one such pause in a minute.
+func TestPausesGrow(t *testing.T) {
+	book := captureLog(t)
+	mirrorTo(t, "http://billing-next:8080", echoLive, func(c *Config) { c.set("maxPause", "10s") })
+	m := mirrorCalled(t, t.Name())
+	s, p := m.shadow, m.shadow.pause
+	now := time.Date(2026, 11, 27, 20, 15, 0, 0, time.UTC)
+	failTenTimes := func() {
+		for i := 0; i < failuresToPause; i++ {
+			s.failed(false, io.ErrUnexpectedEOF, now)
+		}
+	}
+	steps := []struct {
+		name string
+		do   func()
+		want time.Duration // the wait, jitter apart; 0: the shadow is well
+	}{
+		{"nine failures", func() {
+			for i := 1; i < failuresToPause; i++ {
+				s.failed(false, io.ErrUnexpectedEOF, now)
+			}
+		}, 0},
+		{"an answer, and nine more", func() {
+			s.answered(false, now)
+			for i := 1; i < failuresToPause; i++ {
+				s.failed(false, io.ErrUnexpectedEOF, now)
+			}
+		}, 0},
+		{"the tenth in a row", func() { s.failed(false, io.ErrUnexpectedEOF, now) }, time.Second},
+		{"one that began before", func() { s.failed(false, io.ErrUnexpectedEOF, now) }, time.Second},
+		{"an answer to one that began before", func() { s.answered(false, now) }, time.Second},
+		{"a probe that fails", func() { s.failed(true, io.ErrUnexpectedEOF, now) }, 2 * time.Second},
+		{"another", func() { s.failed(true, io.ErrUnexpectedEOF, now) }, 4 * time.Second},
+		{"a probe that is answered", func() { s.answered(true, now) }, 0},
+		{"ten failures soon after", func() { now = now.Add(time.Second); failTenTimes() }, 8 * time.Second},
+		{"an answer, and ten failures", func() { s.answered(true, now); failTenTimes() }, 10 * time.Second},
+		{"a probe that fails, at the longest", func() { s.failed(true, io.ErrUnexpectedEOF, now) }, 10 * time.Second},
+		{"ten failures after it was well for long", func() {
+			s.answered(true, now)
+			now = now.Add(time.Minute)
+			failTenTimes()
+		}, time.Second},
+	}
+	for _, step := range steps {
+		step.do()
+		if well := stateOf(m) == well; well != (step.want == 0) || !well && p.length != step.want {
+			t.Fatalf("%s: %s, and a wait of %s; want %s", step.name, stateOf(m), p.length, step.want)
+		}
+		if least, most := now.Add(step.want*8/10), now.Add(step.want*12/10); step.want > 0 && (p.due.Before(least) || p.due.After(most)) {
+			t.Errorf("%s: the next probe is due in %s, want %s or a fifth more or less", step.name, p.due.Sub(now), step.want)
+		}
+		if (len(p.leftAlone) > 0) != (step.want > 0) {
+			t.Errorf("%s: the live path takes the shadow to be left alone: %t", step.name, len(p.leftAlone) > 0)
+		}
+	}
+	if lines := book.lines(); len(lines) != 3 {
+		t.Errorf("logged %q, want the first pause, its end, and one that began a minute later", lines)
 	}
 }
 
@@ -170,8 +394,8 @@ func TestHungShadowIsLeftAlone(t *testing.T) {
 	shadow := startUpstream(t)
 	release := shadow.hang(t)
 	h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) {
-		c.Timeout = "100ms"
-		c.MaxInFlight = "20"
+		c.set("timeout", "100ms")
+		c.set("maxInFlight", "20")
 	})
 	m := mirrorCalled(t, t.Name())
 	for i := 0; i < 20; i++ {
@@ -188,28 +412,27 @@ func TestHungShadowIsLeftAlone(t *testing.T) {
 
 // holdProbe keeps the time of the next probe from coming.
 func holdProbe(m *mirror) {
-	m.pause.mu.Lock()
-	defer m.pause.mu.Unlock()
-	m.pause.timer.Stop()
+	p := m.shadow.pause
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.due = time.Now().Add(time.Hour)
 }
+
+// dueProbe has the time of the next probe come.
+func dueProbe(m *mirror) { m.shadow.pause.openTurn(time.Now().Add(2 * time.Hour)) }
 
 func nextWait(m *mirror) time.Duration {
-	m.pause.mu.Lock()
-	defer m.pause.mu.Unlock()
-	return m.pause.length
+	p := m.shadow.pause
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.length
 }
 
-func paused(m *mirror) bool {
-	m.pause.mu.Lock()
-	defer m.pause.mu.Unlock()
-	return m.pause.on
+func stateOf(m *mirror) string {
+	p := m.shadow.pause
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
 }
 
-// settledOrPaused waits until nothing is in flight.
-func settledOrPaused(t *testing.T, m *mirror) {
-	t.Helper()
-	eventually(t, "no request in flight", func() bool {
-		n := m.inFlight.Load()
-		return n == 0 || n == pausedPlaces
-	})
-}
+func paused(m *mirror) bool { return stateOf(m) != well }

@@ -26,12 +26,32 @@ var removalGrace = 10 * time.Second
 // becomes of its options.
 type mirror struct {
 	name     string
-	inFlight atomic.Int64 // places taken, and pausedPlaces during a pause
-	counts   counts
-	pause    pause
+	inFlight atomic.Int64 // places taken
+	counts   *counts
 	verdict  *compare.Verdict
+	limit    *limiter // nil: there has not been a maxRate, or there is none; guarded by mirrorsMu
 
-	shadow *shadow // for the newest options; guarded by mirrorsMu
+	options *options // the newest; guarded by mirrorsMu
+
+	// For the newest options; guarded by mirrorsMu. There is a shadow or a fault, not
+	// both.
+	shadow  *shadow
+	percent float64
+	fault   *fault
+	told    string // what was said of them
+}
+
+// A fault takes the place of the shadow where the options are mistaken. It has the
+// mirror's name and not the mirror, for the interpreter gets types wrong that refer back
+// to themselves in two ways: "value of type … is not assignable to type …".
+type fault struct {
+	name      string
+	counts    *counts // the mirror's
+	remark    string
+	mistaken  int      // how many mistakes there are
+	mistakes  []string // as many of them as fit on a line
+	users     int      // instances of the middleware that have it; guarded by mirrorsMu
+	abandoned int      // how often the last of them went; guarded by mirrorsMu
 }
 
 // acquire returns the shadow of the middleware called name until ctx is done.
@@ -40,19 +60,13 @@ type mirror struct {
 func acquire(ctx context.Context, name string, o *options) *shadow {
 	mirrorsMu.Lock()
 	defer mirrorsMu.Unlock()
-	m := mirrors[name]
-	if m == nil {
-		m = &mirror{name: name, verdict: compare.NewVerdict()}
-		m.counts.name = name
-		m.counts.interval = summaryInterval
-		m.counts.since = time.Now()
-		if watched {
-			m.counts.watch()
-		}
-		mirrors[name] = m
-	}
+	m := mirrorNamed(name)
 	dropOther(m, o)
+	m.fault = nil
+	m.options = o
+	m.percent = o.percent
 	if m.shadow == nil {
+		limitRate(m, o.maxRate)
 		m.shadow = newShadow(m, o)
 		m.verdict.Begin(o.compare)
 	}
@@ -62,44 +76,205 @@ func acquire(ctx context.Context, name string, o *options) *shadow {
 	return s
 }
 
-// dropOther retires the mirror's shadow if it is for other options. mirrorsMu is
-// held.
+// mirrorNamed returns the mirror of this name, a new one if there is none yet.
+// mirrorsMu is held.
+func mirrorNamed(name string) *mirror {
+	m := mirrors[name]
+	if m == nil {
+		m = &mirror{name: name, counts: &counts{}, verdict: compare.NewVerdict()}
+		m.counts.name = name
+		m.counts.interval = summaryInterval
+		m.counts.since = time.Now()
+		mirrors[name] = m
+	}
+	return m
+}
+
+// acquireFault has the middleware called name be mistaken, as its options say, until
+// ctx is done or options that are good come. What it has counted stays. It returns the
+// mirror.
+func acquireFault(ctx context.Context, name string, o *options) *mirror {
+	mirrorsMu.Lock()
+	defer mirrorsMu.Unlock()
+	m := mirrorNamed(name)
+	dropOther(m, o)
+	m.verdict.Begin(nil)
+	m.options = o
+	if m.fault == nil || m.fault.remark != o.remark() {
+		m.fault = &fault{name: name, counts: m.counts, remark: o.remark(), mistaken: o.mistaken, mistakes: o.mistakes}
+	}
+	f := m.fault
+	f.users++
+	context.AfterFunc(ctx, func() { releaseFault(f) })
+	return m
+}
+
+// limitRate gives the mirror a limiter for n copies in any one second, or none for 0.
+// mirrorsMu is held.
+func limitRate(m *mirror, n int) {
+	switch {
+	case n == 0:
+		m.limit = nil
+	case m.limit == nil:
+		m.limit = newLimiter(n)
+	default:
+		m.limit.resize(n)
+	}
+}
+
+// optionsBefore returns the newest options of the middleware called name; nil if there
+// are none yet.
+func optionsBefore(name string) *options {
+	mirrorsMu.Lock()
+	defer mirrorsMu.Unlock()
+	if m := mirrors[name]; m != nil {
+		return m.options
+	}
+	return nil
+}
+
+// tell logs what there is to say of a mirror's options, unless it has been said.
+func tell(m *mirror, remark string) {
+	if before := swapRemark(m, remark); remark != "" && remark != before {
+		writeLine(prefixOf(m.name)+remark, maxRemark)
+	}
+}
+
+// swapRemark notes what is said of the options, and returns what was said before.
+func swapRemark(m *mirror, remark string) string {
+	mirrorsMu.Lock()
+	defer mirrorsMu.Unlock()
+	before := m.told
+	m.told = remark
+	return before
+}
+
+// forgetFault ends a fault whose middleware has become one that serves the report.
+func forgetFault(name string) {
+	mirrorsMu.Lock()
+	defer mirrorsMu.Unlock()
+	if m := mirrors[name]; m != nil && m.fault != nil {
+		delete(mirrors, name)
+	}
+}
+
+// dropOther retires the mirror's shadow if it is for other options, or these are
+// mistaken. mirrorsMu is held.
 //
 // It is a function of its own because of the interpreter: the frame of a function
 // that is called refers to the caller's, and a closure keeps its frame. The one in
 // newTransport would keep acquire's, with the old shadow still in a slot, and so
 // each shadow would keep all that were before it.
 func dropOther(m *mirror, o *options) {
-	if m.shadow != nil && m.shadow.fingerprint != o.fingerprint {
+	if m.shadow != nil && (m.shadow.fingerprint != o.fingerprint || o.mistaken > 0) {
 		m.shadow.retire()
-		m.forgetPause()
 		m.shadow = nil
 	}
 }
 
 // release takes back one acquire. Once nobody has acquired the shadow for
 // removalGrace, it lets go of its connections and, if no other has taken its
-// place, its name is forgotten.
+// place, its name is forgotten. It runs in a goroutine of the context's.
 func release(s *shadow) {
+	defer func() { s.mirror.counts.contain(recover()) }()
 	mirrorsMu.Lock()
 	defer mirrorsMu.Unlock()
 	s.users--
-	if s.users > 0 {
+	if s.users == 0 {
+		s.abandoned++
+		removeLater(&removal{shadow: s, times: s.abandoned})
+	}
+}
+
+// releaseFault takes back one acquireFault. A mirror that is mistaken to the end is
+// forgotten like any other. It runs in a goroutine of the context's.
+func releaseFault(f *fault) {
+	defer func() { f.counts.contain(recover()) }()
+	mirrorsMu.Lock()
+	defer mirrorsMu.Unlock()
+	f.users--
+	if f.users == 0 {
+		f.abandoned++
+		removeLater(&removal{fault: f, times: f.abandoned})
+	}
+}
+
+// A removal is of a shadow or a fault that nobody uses, unless somebody does by then:
+// on a change Traefik lets go of all instances before it makes the new ones.
+type removal struct {
+	shadow *shadow
+	fault  *fault // nil where shadow is not
+	times  int    // how often it had been abandoned when this was noted
+	due    time.Time
+}
+
+// removals are those to come, and remover is the timer for all of them, made once (see
+// tender): a timer for each would cost a change of the configuration more than all
+// else that is done with a mirror whose options are as they were.
+var (
+	removals []*removal // guarded by mirrorsMu
+	nextDue  time.Time  // when remover is set for; guarded by mirrorsMu
+	remover  *time.Timer
+)
+
+func init() {
+	remover = time.AfterFunc(time.Hour, func() { removeUnused() })
+	remover.Stop()
+}
+
+// removeLater notes a removal. mirrorsMu is held.
+func removeLater(r *removal) {
+	r.due = time.Now().Add(removalGrace)
+	removals = append(removals, r)
+	if len(removals) == 1 || r.due.Before(nextDue) {
+		nextDue = r.due
+		remover.Reset(removalGrace)
+	}
+}
+
+// removeUnused removes what is due. It runs in the timer's goroutine.
+func removeUnused() {
+	defer func() { recover() }()
+	mirrorsMu.Lock()
+	defer mirrorsMu.Unlock()
+	now := time.Now()
+	var left []*removal
+	for _, r := range removals {
+		if now.Before(r.due) {
+			left = append(left, r)
+			if len(left) == 1 || r.due.Before(nextDue) {
+				nextDue = r.due
+			}
+		} else if s := r.shadow; s == nil {
+			removeFault(r.fault, r.times)
+		} else if s.users == 0 && s.abandoned == r.times {
+			removeShadow(s)
+		}
+	}
+	removals = left
+	if len(left) > 0 {
+		// A little late, so that those that follow closely are done at once.
+		remover.Reset(nextDue.Sub(now) + removalGrace/10)
+	}
+}
+
+// removeShadow ends a shadow that nobody uses, and forgets its name if it was the
+// newest. mirrorsMu is held.
+func removeShadow(s *shadow) {
+	defer func() { s.mirror.counts.contain(recover()) }()
+	if s.mirror.shadow == s && mirrors[s.mirror.name] == s.mirror {
+		delete(mirrors, s.mirror.name)
+	}
+	s.retire()
+}
+
+// removeFault forgets a mirror whose fault nobody has acquired since it was abandoned
+// for that many times. mirrorsMu is held.
+func removeFault(f *fault, times int) {
+	if f.users > 0 || f.abandoned != times {
 		return
 	}
-	s.abandoned++
-	times := s.abandoned
-	time.AfterFunc(removalGrace, func() {
-		mirrorsMu.Lock()
-		defer mirrorsMu.Unlock()
-		// Nobody may use it just now because another change is being applied.
-		if s.users > 0 || s.abandoned != times {
-			return
-		}
-		if s.mirror.shadow == s && mirrors[s.mirror.name] == s.mirror {
-			delete(mirrors, s.mirror.name)
-			s.mirror.forgetPause()
-		}
-		s.retire()
-	})
+	if m := mirrors[f.name]; m != nil && m.fault == f {
+		delete(mirrors, f.name)
+	}
 }

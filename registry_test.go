@@ -8,12 +8,20 @@ import (
 	"time"
 )
 
+// A routed is the middleware of one router, and the shadow behind it.
+type routed struct {
+	handler http.Handler
+	shadow  *shadow
+}
+
+func (r *routed) ServeHTTP(rw http.ResponseWriter, req *http.Request) { r.handler.ServeHTTP(rw, req) }
+
 // instance builds the middleware as Traefik does on a reload, under a context
 // that the next one cancels.
-func instance(t *testing.T, name, url string, set func(*Config)) (h *middleware, cancel func()) {
+func instance(t *testing.T, name, url string, set func(*Config)) (h *routed, cancel func()) {
 	t.Helper()
 	config := CreateConfig()
-	config.URL = url
+	config.set("url", url)
 	if set != nil {
 		set(config)
 	}
@@ -26,7 +34,9 @@ func instance(t *testing.T, name, url string, set func(*Config)) (h *middleware,
 	if err != nil {
 		t.Fatal(err)
 	}
-	return handler.(*middleware), cancel
+	mirrorsMu.Lock()
+	defer mirrorsMu.Unlock()
+	return &routed{handler: handler, shadow: mirrors[name].shadow}, cancel
 }
 
 // shortGrace makes removed mirrors go soon.
@@ -51,7 +61,7 @@ func registered(name string) bool {
 func TestRoutersOfOneMiddlewareShareItsMirror(t *testing.T) {
 	shadow := startUpstream(t)
 	release := shadow.hang(t)
-	set := func(c *Config) { c.MaxInFlight = "2" }
+	set := func(c *Config) { c.set("maxInFlight", "2") }
 	first, _ := instance(t, t.Name(), shadow.URL, set)
 	second, _ := instance(t, t.Name(), shadow.URL, set)
 	if first.shadow != second.shadow {
@@ -96,7 +106,7 @@ func TestMirrorOutlivesManyReloads(t *testing.T) {
 	for i := 0; i < 6; i++ {
 		cancel()
 		time.Sleep(500 * time.Millisecond) // within the grace, most of the time nobody's
-		var h *middleware
+		var h *routed
 		h, cancel = instance(t, t.Name(), shadow.URL, nil)
 		if h.shadow != first.shadow {
 			t.Fatalf("reload %d replaced a mirror whose options did not change", i)
@@ -160,9 +170,9 @@ func TestManyReloadsLeaveOneShadow(t *testing.T) {
 	shadow := startUpstream(t)
 	cancel := func() {}
 	for i := 0; i < 100; i++ {
-		var h *middleware
+		var h *routed
 		cancel()
-		h, cancel = instance(t, t.Name(), shadow.URL, func(c *Config) { c.MaxInFlight = strconv.Itoa(200 + i%2) })
+		h, cancel = instance(t, t.Name(), shadow.URL, func(c *Config) { c.set("maxInFlight", strconv.Itoa(200+i%2)) })
 		serve(h, postInvoice())
 	}
 	m := settled(t, t.Name())

@@ -27,10 +27,10 @@ func TestRetriesBeforeTheMirrorHaveTheBody(t *testing.T) {
 	}{
 		{"buffer", nil, int64(len(invoice))},
 		{"buffer, chunked", nil, -1},
-		{"comparing", func(c *Config) { c.Compare = &Compare{Body: "json"} }, int64(len(invoice))},
-		{"comparing, chunked", func(c *Config) { c.Compare = &Compare{Body: "json"} }, -1},
-		{"stream", func(c *Config) { c.BodyMode = "stream" }, int64(len(invoice))},
-		{"stream, chunked", func(c *Config) { c.BodyMode = "stream" }, -1},
+		{"comparing", func(c *Config) { c.set("compare.body", "json") }, int64(len(invoice))},
+		{"comparing, chunked", func(c *Config) { c.set("compare.body", "json") }, -1},
+		{"stream", func(c *Config) { c.set("bodyMode", "stream") }, int64(len(invoice))},
+		{"stream, chunked", func(c *Config) { c.set("bodyMode", "stream") }, -1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

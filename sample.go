@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 )
 
-// chooser returns whether a request is one to mirror, by its method and by
-// sampling; nil where every request is. Requests that are not it counts.
-func (o *options) chooser(c *counts) func(*http.Request) bool {
+// unchosen returns the function that returns the count of why a request is not chosen to
+// be mirrored, by its method or by sampling, and nil for one that is. It is nil itself
+// where every request is.
+func (o *options) unchosen(c *counts) func(*http.Request) *atomic.Int64 {
 	if len(o.methods) == 0 && o.percent >= 100 {
 		return nil
 	}
@@ -19,24 +21,21 @@ func (o *options) chooser(c *counts) func(*http.Request) bool {
 		// Asked on the live path of every request, most of which are not chosen.
 		share := o.percent / 100
 		sampled := &c.sampled
-		return func(_ *http.Request) bool {
+		return func(_ *http.Request) *atomic.Int64 {
 			if rand.Float64() < share {
-				return true
+				return nil
 			}
-			sampled.Add(1)
-			return false
+			return sampled
 		}
 	}
-	return func(req *http.Request) bool {
+	return func(req *http.Request) *atomic.Int64 {
 		if len(o.methods) > 0 && !o.methods[req.Method] {
-			c.method.Add(1)
-			return false
+			return &c.method
 		}
 		if o.percent >= 100 || position(sampleValue(req, o.sampleBy)) < o.percent {
-			return true
+			return nil
 		}
-		c.sampled.Add(1)
-		return false
+		return &c.sampled
 	}
 }
 
@@ -57,12 +56,15 @@ func position(value string) float64 {
 	return float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53) * 100
 }
 
-// sampleValue is what by (see Config.SampleBy) names in the request; "" if the
+// sampleValue is what by (see optionTable) names in the request; "" if the
 // request does not have it.
 func sampleValue(req *http.Request, by string) string {
 	kind, name, _ := strings.Cut(by, ":")
 	switch kind {
 	case "header":
+		if name == "Host" {
+			return req.Host // net/http takes it out of the header
+		}
 		return req.Header.Get(name)
 	case "cookie":
 		if c, err := req.Cookie(name); err == nil {

@@ -62,6 +62,7 @@ func TestSampleBy(t *testing.T) {
 		{"", request("C-1007", "s1", "192.0.2.1:40000"), ""},
 		{"header:X-Customer-Id", request("C-1007", "s1", "192.0.2.1:40000"), "C-1007"},
 		{"header:X-Customer-Id", request("", "s1", "192.0.2.1:40000"), ""},
+		{"header:Host", request("", "", "192.0.2.1:40000"), "example.com"}, // net/http keeps it out of the header
 		{"cookie:session", request("C-1007", "s1", "192.0.2.1:40000"), "s1"},
 		{"cookie:session", request("C-1007", "", "192.0.2.1:40000"), ""},
 		{"clientIP", request("", "", "192.0.2.1:40000"), "192.0.2.1"},
@@ -77,7 +78,8 @@ func TestSampleBy(t *testing.T) {
 
 func TestSamplingIsStickyAndRandomOtherwise(t *testing.T) {
 	o := &options{percent: 30, sampleBy: "header:X-Customer-Id"}
-	chosen := o.chooser(&counts{})
+	unchosen := o.unchosen(&counts{})
+	chosen := func(req *http.Request) bool { return unchosen(req) == nil }
 	in := 0
 	for i := 0; i < 200; i++ {
 		req := postInvoice()
@@ -107,7 +109,7 @@ func TestSamplingIsStickyAndRandomOtherwise(t *testing.T) {
 }
 
 func TestEverythingIsChosenWithoutAsking(t *testing.T) {
-	if (&options{percent: 100}).chooser(&counts{}) != nil {
+	if (&options{percent: 100}).unchosen(&counts{}) != nil {
 		t.Errorf("with all methods and 100 percent a function is called for each request, want none")
 	}
 }

@@ -1,7 +1,7 @@
 package mirror
 
 import (
-	"bytes"
+	"context"
 	"net/http"
 	"net/url"
 	"sort"
@@ -12,33 +12,33 @@ import (
 	"github.com/trafficshadow/mirror/report"
 )
 
-// watchedCount is added to the count of what was mirrored once there is a
-// middleware that serves the report: until then nobody could look at what is
-// only measured for it. Whether somebody does costs an exchange no more than a
-// comparison of the number that it has at hand.
-const watchedCount = 1 << 62
-
-// watched says that there is a middleware that serves the report. It is guarded
-// by mirrorsMu.
-var watched bool
-
-// watch has all mirrors measure what only the report has.
-func watch() {
-	mirrorsMu.Lock()
-	defer mirrorsMu.Unlock()
-	watched = true
-	for _, m := range mirrors {
-		m.counts.watch()
-	}
-}
-
 // A reporter is a middleware with serve. It answers every request itself, with
 // what there is to know about all mirrors of this Traefik.
-type reporter struct{}
+type reporter struct{ editions *editions }
 
-func newReporter() http.Handler {
+func newReporter(name string) http.Handler {
+	forgetFault(name)
 	watch()
-	return &reporter{}
+	return &reporter{editions: newest}
+}
+
+// A mistaken is a middleware with serve and a mistake in its options. The handler
+// behind it is none that could answer in its place.
+type mistaken struct{ remark string }
+
+func (m *mistaken) ServeHTTP(rw http.ResponseWriter, _ *http.Request) {
+	rw.Header().Set("Cache-Control", "no-store")
+	http.Error(rw, m.remark, http.StatusInternalServerError)
+}
+
+// mistakenHandler returns what the middleware called name is while its options are
+// mistaken: next itself, unless it is one that serves the report.
+func mistakenHandler(ctx context.Context, next http.Handler, o *options, name string) http.Handler {
+	tell(acquireFault(ctx, name, o), o.remark())
+	if o.serve {
+		return &mistaken{remark: oneLine(prefixOf(name)+o.remark(), maxRemark)}
+	}
+	return next
 }
 
 // ServeHTTP answers with the report, in the form that the end of the path names:
@@ -50,16 +50,16 @@ func (r *reporter) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		return
 	}
 	path := clientPath(req)
-	var body bytes.Buffer
+	var body []byte
 	var err error
 	h := rw.Header()
 	switch {
 	case strings.HasSuffix(path, "/metrics"):
 		h.Set("Content-Type", report.MetricsType)
-		err = report.WriteMetrics(&body, document())
+		body, err = r.editions.form(formMetrics)
 	case strings.HasSuffix(path, "/report.json"):
 		h.Set("Content-Type", "application/json")
-		err = report.WriteJSON(&body, document())
+		body, err = r.editions.form(formJSON)
 	case strings.HasSuffix(path, "/"):
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", report.PagePolicy)
@@ -70,7 +70,7 @@ func (r *reporter) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 			base = prefix + "/"
 			h.Set("Content-Security-Policy", report.BasePolicy)
 		}
-		err = report.WritePage(&body, document(), req.URL.Query(), base)
+		body, err = r.page(req, base)
 	default:
 		// The page's links are relative to its folder. So is this, because the
 		// path that the client used may have been stripped of its beginning.
@@ -86,7 +86,21 @@ func (r *reporter) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	rw.Write(body.Bytes())
+	rw.Write(body)
+}
+
+// page returns the page, whose links begin at base. Only these two things depend on the
+// request: whether it loads itself anew, and base.
+func (r *reporter) page(req *http.Request, base string) ([]byte, error) {
+	form := formPage
+	if req.URL.Query().Get("refresh") == "0" {
+		form = formPausedPage
+	}
+	body, err := r.editions.form(form)
+	if err != nil || base == "" {
+		return body, err
+	}
+	return report.WithBase(body, base)
 }
 
 // clientPath is the path that the client used, as far as can be known, where
@@ -108,102 +122,81 @@ func stripped(req *http.Request) string {
 	return strings.TrimSuffix(prefix, "/")
 }
 
-// document returns what there is to know about all mirrors.
-func document() *report.Document {
+// document returns what there is to know about all mirrors, with or without what
+// comparing has shown.
+func document(now time.Time, comparison bool) *report.Document {
 	mirrorsMu.Lock()
 	all := make([]*mirror, 0, len(mirrors))
-	shadows := map[string]*shadow{}
+	states := map[string]*report.Middleware{}
 	for name, m := range mirrors {
 		all = append(all, m)
-		shadows[name] = m.shadow
+		states[name] = m.configured()
 	}
 	mirrorsMu.Unlock()
 	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
-	d := &report.Document{Generated: time.Now(), Middlewares: []*report.Middleware{}}
+	d := &report.Document{Generated: now, Middlewares: []*report.Middleware{}}
 	for _, m := range all {
-		d.Middlewares = append(d.Middlewares, m.report(shadows[m.name]))
+		d.Middlewares = append(d.Middlewares, m.report(states[m.name], comparison))
 	}
 	return d
 }
 
-// report returns what there is to know about the mirror.
-func (m *mirror) report(s *shadow) *report.Middleware {
-	c := &m.counts
-	r := &report.Middleware{Name: m.name, Since: c.since, Dropped: c.dropped(), Failed: map[string]int64{}, Answers: map[string]int64{}}
-	if s != nil {
-		r.Shadow = s.address
+// configured returns what the options say: the shadow, or the mistakes. mirrorsMu is
+// held.
+func (m *mirror) configured() *report.Middleware {
+	r := &report.Middleware{Name: m.name, Mistakes: []string{}}
+	if m.shadow != nil {
+		r.Shadow = m.shadow.address
+		r.Percent = m.percent
+		m.shadow.reportPause(r)
 	}
-	m.reportPause(r)
-	if r.InFlight = m.inFlight.Load(); r.InFlight >= pausedPlaces {
-		r.InFlight -= pausedPlaces
+	if m.fault != nil {
+		r.ConfigErrors = m.fault.mistaken
+		r.Mistakes = m.fault.mistakes
 	}
-	c.mu.Lock()
-	c.report(r)
-	c.mu.Unlock()
-	for _, reason := range report.EligibleReasons {
-		r.Eligible += r.Dropped[reason]
-	}
-	for _, n := range r.Failed {
-		r.Eligible += n
-	}
-	r.Eligible += r.Mirrored
-	r.AddVerdict(m.verdict.Snapshot())
 	return r
 }
 
-func (m *mirror) reportPause(r *report.Middleware) {
-	m.pause.mu.Lock()
-	defer m.pause.mu.Unlock()
-	r.State.Paused = m.pause.on
-	if m.pause.on {
-		began := m.pause.began
-		r.State.PausedSince = &began
+// report adds what there is to know about the mirror to what the options say.
+func (m *mirror) report(r *report.Middleware, comparison bool) *report.Middleware {
+	c := m.counts
+	r.Since = c.since
+	r.Dropped = c.dropped()
+	r.Failed = map[string]int64{}
+	r.Answers = map[string]int64{}
+	r.InFlight = m.inFlight.Load()
+	c.mu.Lock()
+	c.report(r)
+	c.mu.Unlock()
+	r.AddLosses()
+	if comparison {
+		r.AddVerdict(m.verdict.Snapshot(), time.Now())
+	} else {
+		r.AddTotals(m.verdict.Totals())
 	}
+	return r
 }
 
-// dropped returns what was not mirrored, by reason.
-func (c *counts) dropped() map[string]int64 {
-	return map[string]int64{
-		"method":            c.method.Load(),
-		"sampling":          c.sampled.Load(),
-		"upgrade":           c.upgrade.Load(),
-		"connect":           c.connect.Load(),
-		"grpc":              c.grpc.Load(),
-		"marked":            c.marked.Load(),
-		"full":              c.full.Load(),
-		"paused":            c.paused.Load(),
-		"too_large":         c.large.Load(),
-		"body_error":        c.unread.Load(),
-		"stream_incomplete": c.incomplete.Load(),
-	}
-}
-
-// report fills in what mu guards, which is held.
+// report fills in what was counted of answers and failures. mu is held, so that the
+// numbers of a report agree with one another.
 func (c *counts) report(r *report.Middleware) {
 	for _, kind := range report.FailureKinds {
 		r.Failed[kind] = c.kinds[kind]
 	}
-	// Answers that are 2xx are the rest of those mirrored. One of another class
-	// counts there before it counts as mirrored, so the rest may be too small for
-	// a moment, and no counter may ever go back.
-	rest := c.answers()
 	for _, name := range report.AnswerClasses {
 		r.Answers[name] = 0
 	}
+	r.Answers["2xx"] = c.succeeded.Load()
 	for class, n := range c.statuses {
 		name := "other"
 		if class >= 1 && class <= 5 {
 			name = strconv.Itoa(class) + "xx"
 		}
 		r.Answers[name] += n
-		rest -= n
+	}
+	for _, n := range r.Answers {
 		r.Mirrored += n
 	}
-	if rest > c.successes {
-		c.successes = rest
-	}
-	r.Answers["2xx"] = c.successes
-	r.Mirrored += c.successes
 	r.RequestBytes = c.sent
 	r.AnswerBytes = c.read
 	r.ShadowLatency = report.NewLatency(&c.took)
@@ -211,10 +204,11 @@ func (c *counts) report(r *report.Middleware) {
 		r.State.LastError = describe(c.latest)
 		at := c.latestAt
 		r.State.LastErrorAt = &at
-		r.State.Recent.Failed = c.failed.Load() - c.earlier.failed
-		r.State.Recent.Answered = c.answers() - c.earlier.answered
-		if r.State.Recent.Since = c.earlier.at; c.earlier.at.IsZero() {
-			r.State.Recent.Since = c.since
-		}
 	}
+	now := time.Now()
+	recent := &c.recent
+	recent.look(now, c.answers(), 0)
+	late, failing := recent.judge(now)
+	r.State.Failing = failing
+	r.State.Recent = report.Recent{Since: late.began, Answered: late.answered, Failed: late.failed}
 }

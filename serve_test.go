@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,19 +19,30 @@ import (
 func reporterFor(t *testing.T) http.Handler {
 	t.Helper()
 	config := CreateConfig()
-	config.Serve = "true"
+	config.set("serve", "true")
 	next := http.HandlerFunc(func(_ http.ResponseWriter, _ *http.Request) { t.Error("the next handler was called") })
 	h, err := New(context.Background(), next, config, "report@file")
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A clock by which every report is asked for an hour after the last.
+	clock := &hours{}
+	h.(*reporter).editions = &editions{now: func() time.Time { return clock.next() }}
 	t.Cleanup(func() {
 		mirrorsMu.Lock()
 		defer mirrorsMu.Unlock()
-		watched = false
+		if len(watched) > 0 {
+			_, ok := <-watched
+			_ = ok
+		}
 	})
 	return h
 }
+
+// hours is a clock that goes an hour ahead whenever it is looked at.
+type hours struct{ passed atomic.Int64 }
+
+func (h *hours) next() time.Time { return time.Now().Add(time.Duration(h.passed.Add(1)) * time.Hour) }
 
 func get(h http.Handler, path string) *httptest.ResponseRecorder {
 	return serve(h, httptest.NewRequest(http.MethodGet, path, nil))
@@ -96,9 +108,9 @@ func TestReportCountsEveryRequestOnce(t *testing.T) {
 		rw.WriteHeader([]int{200, 204, 301, 404, 503, 799}[n%6])
 	}
 	m := mirrorTo(t, shadow.URL, echoLive, func(c *Config) {
-		c.Methods = []string{"POST", "GET"}
-		c.MaxBodySize = "100"
-		c.MaxPause = "0"
+		c.set("methods", []string{"POST", "GET"})
+		c.set("maxBodySize", "100")
+		c.set("maxPause", "0")
 	})
 	post := func(set func(*http.Request)) {
 		req := postInvoice()
@@ -123,11 +135,12 @@ func TestReportCountsEveryRequestOnce(t *testing.T) {
 
 	r := reported(t, h)
 	want := map[string]int64{
-		"method": 1, "sampling": 0, "upgrade": 1, "connect": 0, "grpc": 1, "marked": 1,
+		"method": 1, "sampling": 0, "upgrade": 1, "connect_method": 0, "grpc": 1, "marked": 1,
 		"full": 0, "paused": 0, "too_large": 1, "body_error": 1, "stream_incomplete": 0,
 	}
-	if fmt.Sprint(r.Dropped) != fmt.Sprint(want) {
-		t.Errorf("dropped %v, want %v", r.Dropped, want)
+	checkDropped(t, r, want)
+	if r.LostTotal != 3 || r.Lost["too_large"] != 1 || r.Lost["body_error"] != 1 || r.Lost["connect"]+r.Lost["protocol"] != 1 {
+		t.Errorf("lost %v, %d in all; want one too_large, one body_error and one failure", r.Lost, r.LostTotal)
 	}
 	if r.Mirrored != 12 || r.Eligible != 15 || r.InFlight != 0 {
 		t.Errorf("%d mirrored, %d eligible, %d in flight; want 12, 15 and 0", r.Mirrored, r.Eligible, r.InFlight)
@@ -144,41 +157,25 @@ func TestReportCountsEveryRequestOnce(t *testing.T) {
 	}
 }
 
-// What the shadow did long ago does not hide what it does now.
-func TestReportTellsOfLate(t *testing.T) {
-	c := &counts{interval: time.Hour, since: time.Now().Add(-time.Hour)}
-	c.reporting.Store(true)
-	late := func() report.Recent {
-		r := &report.Middleware{Failed: map[string]int64{}, Answers: map[string]int64{}}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.report(r)
-		return r.State.Recent
-	}
-	c.mirrored.Add(1000)
-	if got := late(); got.Answered != 0 || !got.Since.IsZero() {
-		t.Errorf("got %+v before any failure, want nothing", got)
-	}
-	steps := []struct {
-		passed                 time.Duration
-		answers, failures      int64
-		wantAnswers, wantFails int64
-	}{
-		{0, 0, 3, 1000, 3},
-		{recentWindow / 2, 500, 2, 1500, 5},
-		{recentWindow, 50, 10, 550, 15}, // since the first failure
-		{2 * recentWindow, 7, 1, 7, 11},
-	}
-	for i, step := range steps {
-		c.earlier.at = c.earlier.at.Add(-step.passed)
-		c.later.at = c.later.at.Add(-step.passed)
-		c.mirrored.Add(step.answers)
-		for n := int64(0); n < step.failures; n++ {
-			c.fail(io.EOF)
+// What the shadow did long ago does not hide what it does now: see recent_test.go.
+func TestReportSaysWhetherTheShadowIsFailing(t *testing.T) {
+	captureLog(t)
+	h := reporterFor(t)
+	shadow := startUpstream(t)
+	m := mirrorTo(t, shadow.URL, echoLive, func(c *Config) { c.set("maxPause", "0") })
+	send := func(n int) *report.State {
+		for i := 0; i < n; i++ {
+			serve(m, postInvoice())
+			settled(t, t.Name())
 		}
-		if got := late(); got.Answered != step.wantAnswers || got.Failed != step.wantFails {
-			t.Errorf("step %d: %d answered and %d failed of late, want %d and %d", i, got.Answered, got.Failed, step.wantAnswers, step.wantFails)
-		}
+		return &reported(t, h).State
+	}
+	if s := send(3); s.Failing || s.Recent.Answered != 3 || s.Recent.Failed != 0 {
+		t.Errorf("failing %t by %+v, want not, by 3 answers", s.Failing, s.Recent)
+	}
+	shadow.Close()
+	if s := send(4); !s.Failing || s.Recent.Answered != 3 || s.Recent.Failed != 4 || time.Since(s.Recent.Since) > time.Minute {
+		t.Errorf("failing %t by %+v, want so, by 3 answers and 4 failures since the test began", s.Failing, s.Recent)
 	}
 }
 
@@ -188,8 +185,8 @@ func TestSampledOutRequestsAreCounted(t *testing.T) {
 			h := reporterFor(t)
 			shadow := startUpstream(t)
 			m := mirrorTo(t, shadow.URL, echoLive, func(c *Config) {
-				c.Percent = "40"
-				c.SampleBy = by
+				c.set("percent", "40")
+				c.set("sampleBy", by)
 			})
 			for i := 0; i < 200; i++ {
 				req := postInvoice()
@@ -234,7 +231,7 @@ func TestFailuresAreCountedByKind(t *testing.T) {
 			h := reporterFor(t)
 			m := mirrorTo(t, test.url, echoLive, func(c *Config) {
 				if test.kind == "timeout" {
-					c.Timeout = "200ms"
+					c.set("timeout", "200ms")
 				}
 			})
 			serve(m, postInvoice())
@@ -259,7 +256,7 @@ func TestPauseIsReported(t *testing.T) {
 	m := mirrorTo(t, shadow.URL, echoLive, nil)
 	for i := 0; i < 15; i++ {
 		serve(m, postInvoice())
-		eventually(t, "the exchange to end", func() bool { return mirrorCalled(t, t.Name()).inFlight.Load()%pausedPlaces == 0 })
+		eventually(t, "the exchange to end", func() bool { return mirrorCalled(t, t.Name()).inFlight.Load() == 0 })
 	}
 	r := reported(t, h)
 	if !r.State.Paused || r.State.PausedSince == nil || r.InFlight != 0 || r.Failed["connect"] != failuresToPause || r.Dropped["paused"] != 5 {
@@ -267,19 +264,23 @@ func TestPauseIsReported(t *testing.T) {
 	}
 }
 
-// Counts go on over a change of options; the comparison begins anew.
+// Counts go on over a change of options, and so does the comparison unless what it
+// stands on has changed.
 func TestReportOutlivesReloads(t *testing.T) {
 	h := reporterFor(t)
 	shadow := startUpstream(t)
 	for i := 0; i < 3; i++ {
-		m := comparingTo(t, shadow.URL, echoLive, func(c *Config) { c.Compare.Keep = fmt.Sprint(1 + i) })
+		m := comparingTo(t, shadow.URL, echoLive, func(c *Config) {
+			c.set("compare.epoch", []string{"build 1", "build 2", "build 2"}[i])
+			c.set("compare.examples", fmt.Sprint(i))
+		})
 		serve(m, postInvoice())
 		outcomes(t, t.Name(), int64(i+1))
 		settled(t, t.Name())
 	}
 	r := reported(t, h)
-	if r.Mirrored != 3 || r.Compared["mismatch"] != 3 || r.Comparison == nil || r.Comparison.Compared != 1 || r.Comparison.Mismatched != 1 {
-		t.Errorf("%d mirrored, compared %v, comparison %+v; want 3, 3 and a comparison of 1", r.Mirrored, r.Compared, r.Comparison)
+	if r.Mirrored != 3 || r.Compared["mismatch"] != 3 || r.Comparison == nil || r.Comparison.Compared != 2 || r.Comparison.Real != 2 || r.Comparison.Epoch != "build 2" || r.Comparison.Previous == nil {
+		t.Errorf("%d mirrored, compared %v, comparison %+v; want 3, 3 and a comparison of 2", r.Mirrored, r.Compared, r.Comparison)
 	}
 	// A cancelled middleware keeps serving; one without compare has no comparison.
 	m := mirrorTo(t, shadow.URL, echoLive, nil)

@@ -16,9 +16,9 @@ import (
 func streamTo(t *testing.T, url string, next http.Handler, limit int) http.Handler {
 	t.Helper()
 	return mirrorTo(t, url, next, func(c *Config) {
-		c.BodyMode = "stream"
-		c.MaxBodySize = strconv.Itoa(limit)
-		c.MaxInFlight = "1"
+		c.set("bodyMode", "stream")
+		c.set("maxBodySize", strconv.Itoa(limit))
+		c.set("maxInFlight", "1")
 	})
 }
 
@@ -43,6 +43,13 @@ func TestStreamMirrorsRequestsWhoseMissingBodyIsWrapped(t *testing.T) {
 
 // A client that waits for live to have the first line before it sends the next.
 func TestStreamReachesLiveBeforeTheClientGoesOn(t *testing.T) {
+	for _, length := range []int64{-1, 3 * 14} {
+		streamLineByLine(t, length)
+	}
+}
+
+func streamLineByLine(t *testing.T, length int64) {
+	t.Helper()
 	shadow := startUpstream(t)
 	arrived := make(chan string)
 	h := streamTo(t, shadow.URL, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
@@ -59,7 +66,7 @@ func TestStreamReachesLiveBeforeTheClientGoesOn(t *testing.T) {
 	}), 1000)
 	r, w := io.Pipe()
 	req := postInvoice()
-	req.ContentLength = -1
+	req.ContentLength = length
 	req.Body = r
 	served := make(chan bool)
 	go serveThenTell(h, req, served)
@@ -88,12 +95,15 @@ func serveThenTell(h http.Handler, req *http.Request, served chan bool) {
 }
 
 func TestStreamedCopyIsTheOriginal(t *testing.T) {
-	const limit = 20000
+	const limit = ownBody + 1000 // on both sides of what counts as small
 	shadow := startUpstream(t)
 	h := streamTo(t, shadow.URL, echoLive, limit)
-	mirrored := 0
-	for _, size := range []int{0, 1, 2, 511, 512, 513, 4096, limit - 1, limit, limit + 1, 3 * limit} {
+	mirrored, large := 0, 0
+	for _, size := range []int{0, 1, 2, 511, 512, 513, 4096, ownBody, ownBody + 1, limit - 1, limit, limit + 1, 3 * limit} {
 		for _, chunk := range []int{1, 7, 1000, limit} {
+			if size/chunk > 3000 {
+				continue // takes long
+			}
 			for _, known := range []bool{true, false} {
 				data := make([]byte, size)
 				for i := range data {
@@ -109,6 +119,7 @@ func TestStreamedCopyIsTheOriginal(t *testing.T) {
 					t.Fatalf("size %d in chunks of %d: live did not get the client's bytes", size, chunk)
 				}
 				if size > limit {
+					large++
 					settled(t, t.Name())
 					continue
 				}
@@ -121,8 +132,8 @@ func TestStreamedCopyIsTheOriginal(t *testing.T) {
 		}
 	}
 	m := settled(t, t.Name())
-	if n := m.counts.large.Load(); n != 2*2*4 || len(shadow.snapshot()) != mirrored {
-		t.Errorf("%d counted as too large, %d at the shadow; want %d and %d", n, len(shadow.snapshot()), 2*2*4, mirrored)
+	if n := m.counts.large.Load(); n != int64(large) || len(shadow.snapshot()) != mirrored {
+		t.Errorf("%d counted as too large, %d at the shadow; want %d and %d", n, len(shadow.snapshot()), large, mirrored)
 	}
 }
 
@@ -165,7 +176,8 @@ func TestStreamThatDoesNotReachItsEndIsNotMirrored(t *testing.T) {
 		{"live answers early, chunked", -1, func(rw http.ResponseWriter, req *http.Request) {
 			rw.WriteHeader(http.StatusUnauthorized)
 		}, nil},
-		{"live panics", -1, func(rw http.ResponseWriter, req *http.Request) { panic("live") }, nil},
+		{"live panics, length known", int64(len(invoice)), func(rw http.ResponseWriter, req *http.Request) { panic("live") }, nil},
+		{"live panics, chunked", -1, func(rw http.ResponseWriter, req *http.Request) { panic("live") }, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -204,9 +216,25 @@ func TestStreamIsCompleteWithItsLastByte(t *testing.T) {
 	}
 }
 
+// A middleware before this one may hand on more than the length says. Live gets it, as
+// it would without the mirror; the copy has the length that it announces.
+func TestStreamedSmallBodyIsNoLongerThanAnnounced(t *testing.T) {
+	shadow := startUpstream(t)
+	h := streamTo(t, shadow.URL, echoLive, 1000)
+	req := postInvoice()
+	req.Body = io.NopCloser(&chunks{data: []byte(invoice + "surplus"), size: 5})
+	if rec := serve(h, req); rec.Body.String() != invoice+"surplus" {
+		t.Errorf("live got %q, want all", rec.Body)
+	}
+	if got := shadow.wait(t, 1)[0]; got.body != invoice || got.length != int64(len(invoice)) {
+		t.Errorf("shadow got %q with length %d, want the invoice", got.body, got.length)
+	}
+	settled(t, t.Name())
+}
+
 func TestStreamLeavesLiveItsFraming(t *testing.T) {
 	shadow := startUpstream(t)
-	h := streamTo(t, shadow.URL, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+	h := streamTo(t, shadow.URL, called(t, 1, func(_ http.ResponseWriter, req *http.Request) {
 		if req.ContentLength != -1 || len(req.TransferEncoding) != 1 || req.Header.Get("Content-Type") == "" {
 			t.Errorf("live got length %d, encoding %q; want -1 and chunked as the client sent", req.ContentLength, req.TransferEncoding)
 		}
@@ -253,16 +281,14 @@ func TestStreamWithNoPlaceInFlightIsNotCopied(t *testing.T) {
 // A copy that is dropped as too large takes the pair with it: nobody will ask for
 // live's answer, so it need not be kept.
 func TestTooLargeCopySettlesItsPair(t *testing.T) {
-	h := comparingTo(t, "http://billing-next:8080", echoLive, func(c *Config) {
-		c.BodyMode = "stream"
-		c.MaxBodySize = "10"
-	})
-	m := h.(*streaming).m
-	p := newPair(m, postInvoice())
-	m.inFlight.Add(1)
-	c := &bodyCopy{m: m, buf: bytes.NewBufferString(invoice), pair: p}
+	comparingTo(t, "http://billing-next:8080", echoLive, func(c *Config) { c.set("bodyMode", "stream") })
+	shared := mirrorCalled(t, t.Name())
+	m := &middleware{next: echoLive, shadow: shared.shadow, maxBodySize: 10, compareShare: 1}
+	p := newPair(shared.shadow.rules, postInvoice())
+	shared.inFlight.Add(1)
+	c := &bodyCopy{m: m, out: postInvoice(), buf: bytes.NewBufferString(invoice), pair: p}
 	c.decide()
-	if !p.settled.Load() || m.inFlight.Load() != 0 {
-		t.Errorf("settled %t with %d in flight, want it settled and none", p.settled.Load(), m.inFlight.Load())
+	if !p.settled.Load() || shared.inFlight.Load() != 0 {
+		t.Errorf("settled %t with %d in flight, want it settled and none", p.settled.Load(), shared.inFlight.Load())
 	}
 }

@@ -7,18 +7,14 @@
 package compare
 
 import (
-	"bytes"
 	"net/http"
-	"reflect"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // What is compared of the bodies.
 const (
-	JSON  = "json"  // equal as JSON values; as bytes, where they are not JSON
+	JSON  = "json"  // by what is in them, where that is known: JSON values, elements, fields, columns
 	Exact = "exact" // equal as bytes
 	Off   = "off"   // not at all
 )
@@ -32,13 +28,22 @@ const (
 
 // Rules are what one middleware's options say about comparing.
 type Rules struct {
-	Body        string   // JSON, Exact or Off
-	Headers     []string // to compare, in canonical form
-	Kept        []string // Headers, and those that say how to read the body
-	Ignore      []Path   // in JSON bodies
-	MaxBodySize int64    // bytes of an answer that are kept, and looked at after decompression
-	Keep        int      // mismatches kept
-	Show        string   // Values, Hashes or None
+	Body          string      // JSON, Exact or Off
+	Headers       []string    // to compare, in canonical form
+	Ignore        []Rule      // what does not matter
+	Unordered     []Unordered // lists that are compared as sets
+	Tolerance     []Tolerance // numbers that may be so far apart
+	NullIsMissing bool        // null is as good as a member that is not there
+	MaxBodySize   int64       // bytes of an answer that are kept, and looked at after decompression
+	Show          string      // Values, Hashes or None
+
+	Examples int           // kept of each difference
+	Minimum  int64         // pairs before there is a verdict
+	MaxAge   time.Duration // after which a verdict without a new pair is none any more
+	Epoch    string        // what people call the time since the comparison began
+
+	// Basis says what the account stands on: rules with another one begin it anew.
+	Basis string
 }
 
 // A Request is what is known of the request of a pair.
@@ -46,14 +51,26 @@ type Request struct {
 	Method string
 	Path   string // without the query
 	At     time.Time
+
+	// What is known of it where its answers differ.
+	Operation             string // of GraphQL
+	Target                string // path and query; "": unknown
+	Authorization, Cookie []string
+	Body                  []byte
+	ID                    string // what the request is called in logs
 }
 
 // An Answer is one side's, as it was on the wire.
 type Answer struct {
 	Status int
-	Header http.Header // at least Rules.Kept
+	Header http.Header
 	Body   []byte
 	Took   time.Duration
+
+	// Of a body that is too large to be kept Body is empty, and this is known: how long
+	// it is, in bytes, -1 for a body that was not read to its end; and its sum by Sum.
+	Size int64
+	Sum  uint64
 }
 
 // The outcomes of a comparison.
@@ -65,27 +82,47 @@ const (
 
 // Why a pair is not compared.
 const (
-	TooLarge     = "too_large"    // an answer is larger than Rules.MaxBodySize
+	TooLarge     = "too_large"    // both answers are larger than Rules.MaxBodySize, and not the same
 	Encoding     = "encoding"     // an answer is compressed in a way that is not understood
 	Stream       = "stream"       // live's answer has no end to wait for
+	Conditional  = "conditional"  // one says that the client's copy is good, which each server knows of its own only
 	LiveBroken   = "live_broken"  // live's answer did not come to its end
 	LiveSlow     = "live_slow"    // live's answer took too much longer than the shadow's
-	ShadowFailed = "shadow_error" // there is no whole answer of the shadow's
+	ShadowFailed = "shadow_error" // the shadow could not be asked
 	TooComplex   = "too_complex"  // it would take too long to find out whether they differ
 	Internal     = "internal"     // the comparison itself failed
 )
 
 // Reasons are all of them, in the order in which reports have them.
-var Reasons = []string{TooLarge, Encoding, Stream, LiveBroken, LiveSlow, ShadowFailed, TooComplex, Internal}
+var Reasons = []string{TooLarge, Encoding, Stream, Conditional, LiveBroken, LiveSlow, ShadowFailed, TooComplex, Internal}
 
 // A Difference is one thing in which two answers differ.
 type Difference struct {
 	// Key tells differences of different things apart: "status", "header NAME",
-	// "body", or the path of a value in a JSON body, with [*] for any place in a
-	// list, such as $.lines[*].updatedAt.
+	// "cookie NAME", "body", or the path of a value in a body, with [*] for any place in
+	// a list, such as $.lines[*].updatedAt.
 	Key string
 
 	Live, Shadow Value
+
+	// Relation says what the shadow made of live's value, such as +0.01, ×100, −1 day,
+	// case, order, missing or added; "" where nothing is known. See relation.go.
+	Relation string
+
+	// Structural says that not only a value differs, but a status, a type, how long a
+	// list is, or whether something is there at all.
+	Structural bool
+
+	// Index is the place in the first list on the way to the value; -1: there is none.
+	Index int
+}
+
+// Subject is the key as a [Rule] covers it: that of statuses has them both.
+func (d *Difference) Subject() string {
+	if d.Key == "status" && d.Relation != relationNoAnswer {
+		return "status " + d.Relation
+	}
+	return d.Key
 }
 
 // A Finding is what was found out about a pair of answers.
@@ -102,15 +139,16 @@ const maxDifferences = 50
 // Judge compares two whole answers. Where the statuses differ nothing else is
 // looked at: an error and a success have nothing in common.
 func Judge(r *Rules, live, shadow *Answer) *Finding {
-	if live.Status != shadow.Status {
-		return otherStatus(live, shadow)
-	}
 	f := &Finding{Outcome: Match}
-	if len(r.Headers) > 0 {
-		compareHeaders(r, f, live, shadow)
-	}
-	if r.Body != Off {
-		compareBodies(r, f, live, shadow)
+	if live.Status != shadow.Status {
+		f.add(otherStatus(live, shadow))
+	} else {
+		if len(r.Headers) > 0 {
+			compareHeaders(r, f, live.Header, shadow.Header)
+		}
+		if r.Body != Off {
+			compareBodies(r, f, live, shadow)
+		}
 	}
 	if f.Outcome != Skipped && len(f.Differences) > 0 {
 		f.Outcome = Mismatch
@@ -118,28 +156,39 @@ func Judge(r *Rules, live, shadow *Answer) *Finding {
 	return f
 }
 
-func otherStatus(live, shadow *Answer) *Finding {
-	d := Difference{Key: "status", Live: number(live.Status), Shadow: number(shadow.Status)}
+func otherStatus(live, shadow *Answer) Difference {
+	relation := strconv.Itoa(live.Status) + "/" + strconv.Itoa(shadow.Status)
+	return Difference{Key: "status", Live: number(live.Status), Shadow: number(shadow.Status), Relation: relation, Structural: true, Index: -1}
+}
+
+// NoAnswer returns the finding for a pair whose request the shadow has taken, and not
+// answered, or not to the end.
+func NoAnswer(live *Answer) *Finding {
+	d := Difference{Key: "status", Live: number(live.Status), Relation: relationNoAnswer, Structural: true, Index: -1}
 	return &Finding{Outcome: Mismatch, Differences: []Difference{d}}
 }
 
-// compareHeaders adds the differences of the headers to f.
-func compareHeaders(r *Rules, f *Finding, live, shadow *Answer) {
-	for _, name := range r.Headers {
-		l, s := live.Header[name], shadow.Header[name]
-		if !sameHeader(name, l, s) {
-			f.add(Difference{Key: "header " + name, Live: headerValue(name, l), Shadow: headerValue(name, s)})
+// IsConditional reports whether two answers to a request with these headers differ
+// because one server knows the client's copy and the other does not: each makes its own
+// ETag and Last-Modified.
+func IsConditional(request http.Header, live, shadow int) bool {
+	if request["If-None-Match"] != nil || request["If-Modified-Since"] != nil {
+		if live == http.StatusNotModified && shadow == http.StatusOK || live == http.StatusOK && shadow == http.StatusNotModified {
+			return true
 		}
 	}
+	return request["If-Range"] != nil &&
+		(live == http.StatusPartialContent && shadow == http.StatusOK || live == http.StatusOK && shadow == http.StatusPartialContent)
 }
 
-// sameHeader reports whether two headers say the same. Several lines are one with
-// commas in it (RFC 9110, section 5.3), except for Set-Cookie.
-func sameHeader(name string, live, shadow []string) bool {
-	if name == "Set-Cookie" || live == nil || shadow == nil {
-		return reflect.DeepEqual(live, shadow)
+// covers reports whether a rule covers the subject at the endpoint.
+func (r *Rules) covers(method, path, subject string) bool {
+	for _, rule := range r.Ignore {
+		if rule.Covers(method, path, subject) {
+			return true
+		}
 	}
-	return strings.Join(live, ", ") == strings.Join(shadow, ", ")
+	return false
 }
 
 // Skip returns the finding for a pair that is not compared.
@@ -152,78 +201,11 @@ func (f *Finding) add(d Difference) {
 	f.Differences = append(f.Differences, d)
 }
 
-// compareBodies adds the differences of the bodies to f, or makes f a skipped one.
-//
-// Interpreted, what a function could do costs, whether it does it or not. So most
-// pairs, whose bodies are equal and not compressed, pass through short ones only.
-func compareBodies(r *Rules, f *Finding, live, shadow *Answer) {
-	if live.Header["Content-Encoding"] != nil || shadow.Header["Content-Encoding"] != nil || !bytes.Equal(live.Body, shadow.Body) {
-		lookInto(r, f, live, shadow)
-	}
-}
-
-func lookInto(r *Rules, f *Finding, live, shadow *Answer) {
-	if live.Header["Content-Encoding"] != nil || shadow.Header["Content-Encoding"] != nil {
-		compareEncoded(r, f, live, shadow)
-	} else {
-		comparePlain(r, f, live, shadow, live.Body, shadow.Body)
-	}
-}
-
-func compareEncoded(r *Rules, f *Finding, live, shadow *Answer) {
-	l, err := plain(live, r.MaxBodySize)
-	if err == nil {
-		var s []byte
-		if s, err = plain(shadow, r.MaxBodySize); err == nil {
-			comparePlain(r, f, live, shadow, l, s)
-			return
-		}
-		if err == errCorrupt { // and live's is not
-			f.add(Difference{Key: "body", Live: bodyValue(r, live, l, nil), Shadow: corruptValue(shadow)})
-			return
-		}
-	}
-	// Compressed in a way that is not understood, but alike to the byte.
-	if err == errEncoding && bytes.Equal(live.Body, shadow.Body) && encoding(live) == encoding(shadow) {
-		return
-	}
-	// What the headers say is not lost, but a pair is skipped or it is not.
-	reason := Encoding
-	if err == errTooLarge {
-		reason = TooLarge
-	}
-	f.skip(reason)
-}
-
 func (f *Finding) skip(reason string) {
 	f.Outcome = Skipped
 	f.Reason = reason
 	f.Differences = nil
 	f.More = false
-}
-
-func comparePlain(r *Rules, f *Finding, live, shadow *Answer, l, s []byte) {
-	if bytes.Equal(l, s) {
-		return
-	}
-	// What is not UTF-8 is no JSON, and encoding/json takes one such byte for another.
-	if r.Body == JSON && isJSON(live) && isJSON(shadow) && utf8.Valid(l) && utf8.Valid(s) {
-		lv, lerr := decode(l)
-		sv, serr := decode(s)
-		if lerr == nil && serr == nil {
-			compareJSON(r, f, lv, sv)
-			return
-		}
-	}
-	f.add(Difference{Key: "body", Live: bodyValue(r, live, l, s), Shadow: bodyValue(r, shadow, s, l)})
-}
-
-// isJSON reports whether the answer says that its body is JSON: application/json
-// or a type with the suffix +json (RFC 6839, section 3.1).
-func isJSON(a *Answer) bool {
-	kind, _, _ := strings.Cut(first(a.Header["Content-Type"]), ";")
-	kind = strings.ToLower(strings.TrimSpace(kind))
-	return kind == "application/json" || strings.HasSuffix(kind, "+json")
 }
 
 func first(values []string) string {

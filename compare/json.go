@@ -1,14 +1,10 @@
 package compare
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"reflect"
 	"runtime"
 	"sort"
-	"strconv"
-	"strings"
 )
 
 // maxDepth is how deep a JSON value is looked into. Two values that differ
@@ -33,36 +29,16 @@ const (
 // needs processors too.
 var gate = make(chan bool, (runtime.GOMAXPROCS(0)+3)/4)
 
-// decode returns the JSON value in text, its numbers as they are written.
-func decode(text []byte) (interface{}, error) {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	var v interface{}
-	if err := d.Decode(&v); err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errMore
-	}
-	return v, nil
-}
-
-// errMore is any error: the caller asks only whether there is one.
-var errMore = io.ErrUnexpectedEOF
-
-// compareJSON adds the differences of two JSON values to f, or makes f a skipped
-// one.
-func compareJSON(r *Rules, f *Finding, live, shadow interface{}) {
+// compareValues adds the differences of two values to f, or makes f a skipped one. They
+// are as encoding/json decodes them.
+func compareValues(r *Rules, f *Finding, live, shadow interface{}) {
 	if reflect.DeepEqual(live, shadow) {
 		return
 	}
-	d := &differ{rules: r, finding: f, seen: map[string]bool{}}
-	d.limit = stepsFor(r.MaxBodySize)
+	d := newDiffer(r, f)
 	defer func() { d.leave() }()
 	d.compare(live, shadow, root)
-	if f.More && len(f.Differences) == 0 {
-		f.skip(TooComplex)
-	}
+	d.conclude()
 }
 
 func stepsFor(size int64) int {
@@ -76,26 +52,33 @@ func stepsFor(size int64) int {
 	return int(steps)
 }
 
-// A differ looks for the differences of two JSON values. What is equal is left to
-// the compiled DeepEqual: interpreted, looking at every value would cost more than
-// all the rest.
+// A differ looks for the differences of two values. What is equal is left to the compiled
+// DeepEqual: interpreted, looking at every value would cost more than all the rest.
 type differ struct {
 	rules   *Rules
 	finding *Finding
-	seen    map[string]bool // the keys of the differences
-	steps   int             // that were taken
-	limit   int             // of them
-	inside  bool            // came through the gate
+	seen    map[string]int // the keys of the differences, and where in finding they are
+	taken   int            // steps
+	limit   int            // of them
+	inside  bool           // came through the gate
+	trial   bool           // only whether there are differences is asked
+}
+
+func newDiffer(r *Rules, f *Finding) *differ {
+	return &differ{rules: r, finding: f, seen: map[string]int{}, limit: stepsFor(r.MaxBodySize)}
 }
 
 // step reports whether there may be one more step.
-func (d *differ) step() bool {
-	d.steps++
-	if d.steps > d.limit {
+func (d *differ) step() bool { return d.steps(1) }
+
+// steps reports whether there may be n more steps.
+func (d *differ) steps(n int) bool {
+	d.taken += n
+	if d.taken > d.limit {
 		d.finding.More = true
 		return false
 	}
-	if d.steps == freeSteps {
+	if d.taken >= freeSteps && !d.inside {
 		gate <- true
 		d.inside = true
 	}
@@ -108,18 +91,40 @@ func (d *differ) leave() {
 	}
 }
 
-// A place is where a value is.
-type place struct {
-	path []string
-	key  string // of path, see keyOf
+// conclude makes the finding a skipped one if nothing is known.
+func (d *differ) conclude() {
+	if d.finding.More && len(d.finding.Differences) == 0 {
+		d.finding.skip(TooComplex)
+	}
 }
 
-var root = place{key: "$"}
+// A place is where a value is.
+type place struct {
+	path  []string
+	key   string // of path, see keyOf
+	index int    // the place in the first list on the way; -1: there is none
+}
+
+var root = place{key: "$", index: -1}
+
+// member is where a member of the object at the place is.
+func (p place) member(name string) place {
+	step := memberStep(name)
+	return place{path: below(p.path, step), key: p.key + keyOfStep(step), index: p.index}
+}
+
+// element is where an element of the list at the place is.
+func (p place) element(i int) place {
+	if p.index >= 0 {
+		i = p.index
+	}
+	return place{path: below(p.path, elements), key: p.key + elements, index: i}
+}
 
 // compare adds the differences of the values at a place, which are not equal to
 // DeepEqual.
 func (d *differ) compare(live, shadow interface{}, at place) {
-	if !d.step() || d.ignored(at.path) {
+	if !d.step() {
 		return
 	}
 	if len(at.path) < maxDepth {
@@ -137,17 +142,70 @@ func (d *differ) compare(live, shadow interface{}, at place) {
 		}
 	}
 	if l, ok := live.(json.Number); ok {
-		if s, ok := shadow.(json.Number); ok && sameNumber(string(l), string(s)) {
+		if s, ok := shadow.(json.Number); ok && (sameNumber(string(l), string(s)) || d.tolerated(string(l), string(s), at.path)) {
 			return
 		}
+	} else if len(d.rules.Tolerance) > 0 && d.toleratedAsText(live, shadow, at.path) {
+		return
 	}
-	d.add(at.key, live, shadow, true, true)
+	l, s := kindOf(live), kindOf(shadow)
+	if len(d.seen) > 0 && d.known(at.key, l != s) {
+		return
+	}
+	relation, structural := relate(live, shadow, l, s)
+	d.add(at, live, shadow, true, true, relation, structural)
 }
 
-// add notes that the values at a place differ, unless that is known of another
-// place alike, or enough is known.
-func (d *differ) add(key string, live, shadow interface{}, inLive, inShadow bool) {
-	if d.seen[key] {
+// tolerated reports whether two numbers at a place may be that far apart.
+func (d *differ) tolerated(live, shadow string, path []string) bool {
+	for _, t := range d.rules.Tolerance {
+		if t.at.selects(path) && t.within(live, shadow) {
+			return true
+		}
+	}
+	return false
+}
+
+// toleratedAsText is tolerated for numbers that are strings.
+func (d *differ) toleratedAsText(live, shadow interface{}, path []string) bool {
+	l, ok := live.(string)
+	if !ok {
+		return false
+	}
+	s, ok := shadow.(string)
+	return ok && plainNumber.MatchString(l) && plainNumber.MatchString(s) && d.tolerated(l, s, path)
+}
+
+// unordered returns how the list at a place is compared as a set; nil: it is not.
+func (d *differ) unordered(path []string) *Unordered {
+	for i := range d.rules.Unordered {
+		if d.rules.Unordered[i].at.selects(path) {
+			return &d.rules.Unordered[i]
+		}
+	}
+	return nil
+}
+
+// known reports whether a difference with that key need not be noted: one is, and this
+// one says no more.
+func (d *differ) known(key string, structural bool) bool {
+	i, ok := d.seen[key]
+	return ok && (!structural || d.finding.Differences[i].Structural)
+}
+
+// add notes that the values at a place differ, unless that is known of another place
+// alike, or enough is known. What is there or not, and of which type, counts for more
+// than what it is.
+func (d *differ) add(at place, live, shadow interface{}, inLive, inShadow bool, relation string, structural bool) {
+	if len(d.seen) > 0 && d.known(at.key, structural) {
+		return
+	}
+	found := Difference{
+		Key: cutKey(at.key), Live: jsonValue(live, inLive), Shadow: jsonValue(shadow, inShadow),
+		Relation: relation, Structural: structural, Index: at.index,
+	}
+	if i, ok := d.seen[at.key]; ok {
+		d.finding.Differences[i] = found
 		return
 	}
 	if len(d.seen) == maxDifferences {
@@ -155,8 +213,11 @@ func (d *differ) add(key string, live, shadow interface{}, inLive, inShadow bool
 		d.limit = 0
 		return
 	}
-	d.seen[key] = true
-	d.finding.add(Difference{Key: cutKey(key), Live: jsonValue(live, inLive), Shadow: jsonValue(shadow, inShadow)})
+	d.seen[at.key] = len(d.finding.Differences)
+	d.finding.add(found)
+	if d.trial {
+		d.limit = 0
+	}
 }
 
 func (d *differ) compareObjects(live, shadow map[string]interface{}, at place) {
@@ -180,61 +241,16 @@ func (d *differ) compareObjects(live, shadow map[string]interface{}, at place) {
 		if len(names) > 1 && inLive && inShadow && reflect.DeepEqual(l, s) {
 			continue
 		}
-		member := place{path: below(at.path, memberStep(name)), key: at.key + keyOfStep(memberStep(name))}
 		if inLive && inShadow {
-			d.compare(l, s, member)
-		} else if !d.ignored(member.path) {
-			d.add(member.key, l, s, inLive, inShadow)
+			d.compare(l, s, at.member(name))
+		} else if d.rules.NullIsMissing && (inLive && kindOf(l) == "null" || inShadow && kindOf(s) == "null") {
+			continue // interpreted, what is null may not be equal to nil
+		} else if inLive {
+			d.add(at.member(name), l, nil, true, false, relationMissing, true)
+		} else {
+			d.add(at.member(name), nil, s, false, true, relationAdded, true)
 		}
 	}
-}
-
-func (d *differ) compareLists(live, shadow []interface{}, at place) {
-	n := len(live)
-	if len(shadow) < n {
-		n = len(shadow)
-	}
-	for i := n; i < len(live) || i < len(shadow); i++ {
-		if !d.step() {
-			return
-		}
-		if !d.ignored(below(at.path, elementStep(i))) {
-			d.add(at.key, live, shadow, true, true)
-			break
-		}
-	}
-	if len(live) == len(shadow) || !reflect.DeepEqual(live[:n], shadow[:n]) {
-		d.compareSpan(live[:n], shadow[:n], 0, at)
-	}
-}
-
-// compareSpan compares elements of the lists at a place, some of which differ;
-// from is where in the lists they begin. Halves that are equal cost one call.
-func (d *differ) compareSpan(live, shadow []interface{}, from int, at place) {
-	if len(live) == 1 {
-		d.compare(live[0], shadow[0], place{path: below(at.path, elementStep(from)), key: at.key + "[*]"})
-		return
-	}
-	if !d.step() {
-		return
-	}
-	half := len(live) / 2
-	firstEqual := reflect.DeepEqual(live[:half], shadow[:half])
-	if !firstEqual {
-		d.compareSpan(live[:half], shadow[:half], from, at)
-	}
-	if firstEqual || !reflect.DeepEqual(live[half:], shadow[half:]) {
-		d.compareSpan(live[half:], shadow[half:], from+half, at)
-	}
-}
-
-func (d *differ) ignored(path []string) bool {
-	for _, p := range d.rules.Ignore {
-		if p.matches(path) {
-			return true
-		}
-	}
-	return false
 }
 
 // below returns path with one more step. It is a copy: what is kept of a path
@@ -244,41 +260,4 @@ func below(path []string, step string) []string {
 	copy(at, path)
 	at[len(path)] = step
 	return at
-}
-
-// sameNumber reports whether two numbers as JSON writes them are equal, however
-// they are written and however large: 1, 1.0, 10e-1. No floating point, in which
-// different amounts of money can be equal.
-func sameNumber(a, b string) bool {
-	ad, ae := decimal(a)
-	bd, be := decimal(b)
-	return ad == bd && (ae == be || ad == "0")
-}
-
-// decimal returns a number as digits, with a sign and without zeros at either
-// end, and the power of ten to multiply them by. A number whose exponent is
-// beyond any use is returned as it is written.
-func decimal(s string) (string, int64) {
-	digits, exponent := s, int64(0)
-	if i := strings.IndexAny(s, "eE"); i >= 0 {
-		digits = s[:i]
-		var err error
-		if exponent, err = strconv.ParseInt(strings.TrimPrefix(s[i+1:], "+"), 10, 32); err != nil {
-			return s, 0
-		}
-	}
-	sign := ""
-	if strings.HasPrefix(digits, "-") {
-		sign = "-"
-		digits = digits[1:]
-	}
-	whole, fraction, _ := strings.Cut(digits, ".")
-	exponent -= int64(len(fraction))
-	digits = strings.TrimLeft(whole+fraction, "0")
-	trimmed := strings.TrimRight(digits, "0")
-	exponent += int64(len(digits) - len(trimmed))
-	if trimmed == "" {
-		return "0", 0
-	}
-	return sign + trimmed, exponent
 }

@@ -2,42 +2,50 @@ package compare
 
 import (
 	"errors"
-	"strconv"
+	"fmt"
 	"strings"
 )
 
-// A Path selects values in JSON bodies: one, or all at places alike, with all
-// that is in them.
+// A Path selects values in bodies: one, or all at places alike, with all that is in
+// them.
 //
 //	$.id                   the member id of the body
 //	$.lines[*].updatedAt   updatedAt of every element of lines
-//	$.lines[0]             the first element
 //	$.totals.*             every member of totals
 //	$..updatedAt           updatedAt wherever it is
 //	$['a.b']               a member whose name is not plain
+//
+// Places in a list are not told apart: a difference's key has [*] for all of them.
 type Path struct {
 	text  string
-	steps []string // as in the path of a value; "*" for any member, "[*]" for any element, ".." for any number of any
+	steps []string // as in the path of a value; "*" for any member, "[*]" for the elements, ".." for any number of any
 }
 
 // errPath says what a path looks like.
 var errPath = errors.New("a JSON path, such as $.id or $.lines[*].updatedAt")
 
-// ParsePath returns the path that text writes. The error says what it takes.
+// wrongAt is errPath, or what takes says in place of it, with where in text it goes wrong,
+// which is where rest begins, and what should be there.
+func wrongAt(takes, text, rest, wants string) error {
+	return fmt.Errorf("%s; at character %d %s", takes, len(text)-len(rest)+1, wants)
+}
+
+// ParsePath returns the path that text writes. The error says what it takes, and where
+// text is something else.
 func ParsePath(text string) (Path, error) {
 	p := Path{text: text}
 	rest, ok := strings.CutPrefix(text, "$")
 	if !ok {
-		return p, errPath
+		return p, wrongAt(errPath.Error(), text, text, "a $ is missing")
 	}
 	for rest != "" {
-		step, after, err := nextStep(rest)
-		if err != nil {
-			return p, err
+		step, after, wants := nextStep(rest)
+		if wants != "" {
+			return p, wrongAt(errPath.Error(), text, rest, wants)
 		}
 		if step == ".." {
 			if after == "" || after[0] == '.' {
-				return p, errPath
+				return p, wrongAt(errPath.Error(), text, after, "there has to be a name or [*] after ..")
 			}
 			if after[0] != '[' {
 				after = "." + after
@@ -47,15 +55,16 @@ func ParsePath(text string) (Path, error) {
 		rest = after
 	}
 	if len(p.steps) == 0 {
-		return p, errors.New("a path below $: for no comparison of bodies set compare.body to off")
+		return p, errors.New("a path below $: for all of a body there is the word body, and for no comparison of bodies compare.body: off")
 	}
 	return p, nil
 }
 
-// nextStep returns the first step that text writes, and what follows it.
-func nextStep(text string) (step, rest string, err error) {
+// nextStep returns the first step that text writes, and what follows it; or what is wrong
+// with it.
+func nextStep(text string) (step, rest, wants string) {
 	if strings.HasPrefix(text, "..") {
-		return "..", text[2:], nil
+		return "..", text[2:], ""
 	}
 	if strings.HasPrefix(text, ".") {
 		text = text[1:]
@@ -64,76 +73,98 @@ func nextStep(text string) (step, rest string, err error) {
 			end = len(text)
 		}
 		name := text[:end]
-		if name == "" || strings.ContainsAny(name, "]'\" ") {
-			return "", "", errPath
+		if name == "" {
+			return "", "", "there is a dot without a name"
+		}
+		if strings.ContainsAny(name, "]'\" ") {
+			return "", "", "there is a name that has to be written ['like this']"
 		}
 		if name == "*" {
-			return "*", text[end:], nil
+			return "*", text[end:], ""
 		}
-		return memberStep(name), text[end:], nil
+		return memberStep(name), text[end:], ""
 	}
 	if strings.HasPrefix(text, "['") {
 		end := strings.Index(text, "']")
 		if end < 0 {
-			return "", "", errPath
+			return "", "", "there is [' without ']"
 		}
-		return memberStep(text[2:end]), text[end+2:], nil
+		return memberStep(text[2:end]), text[end+2:], ""
+	}
+	if strings.HasPrefix(text, "[*]") {
+		return elements, text[3:], ""
 	}
 	if strings.HasPrefix(text, "[") {
-		end := strings.Index(text, "]")
-		if end < 0 {
-			return "", "", errPath
-		}
-		inside := text[1:end]
-		if inside == "*" {
-			return "[*]", text[end+1:], nil
-		}
-		place, err := strconv.ParseUint(inside, 10, 31)
-		if err != nil {
-			return "", "", errPath
-		}
-		return elementStep(int(place)), text[end+1:], nil
+		return "", "", "there has to be [*]: places in a list are not told apart"
 	}
-	return "", "", errPath
+	return "", "", "there has to be a dot, [*] or ['a name']"
 }
 
 // String returns the path as it was written.
 func (p Path) String() string { return p.text }
 
+// elements is the step to the elements of a list.
+const elements = "[*]"
+
 // memberStep is the step to a member of an object.
 func memberStep(name string) string { return "." + name }
 
-// elementStep is the step to an element of a list.
-func elementStep(i int) string { return "[" + strconv.Itoa(i) + "]" }
+// selects reports whether the path selects the value at the steps itself.
+func (p Path) selects(path []string) bool { return matchSteps(p.steps, path, false) }
 
-// matches reports whether the path selects the value at the steps.
-func (p Path) matches(path []string) bool { return matchSteps(p.steps, path) }
+// covers reports whether the path selects the value at the steps, or one that it is in.
+func (p Path) covers(path []string) bool { return matchSteps(p.steps, path, true) }
 
-func matchSteps(pattern, path []string) bool {
-	for i, want := range pattern {
-		if want == ".." {
-			for j := i; j < len(path); j++ {
-				if matchSteps(pattern[i+1:], path[j:]) {
-					return true
-				}
-			}
+// matchSteps takes no longer than the product of both lengths: of several .. only the last
+// is tried anew.
+func matchSteps(pattern, path []string, within bool) bool {
+	i, j := 0, 0
+	last, from := -1, 0 // the last .. in the pattern, and what it has in the path
+	for {
+		if i == len(pattern) && (within || j == len(path)) {
+			return true
+		}
+		if i < len(pattern) && pattern[i] == ".." {
+			last = i
+			from = j
+			i++
+			continue
+		}
+		if i < len(pattern) && j < len(path) && matchStep(pattern[i], path[j]) {
+			i++
+			j++
+			continue
+		}
+		if last < 0 || from >= len(path) {
 			return false
 		}
-		if i >= len(path) || !matchStep(want, path[i]) {
-			return false
-		}
+		from++
+		j = from
+		i = last + 1
 	}
-	return len(pattern) == len(path)
 }
 
 func matchStep(want, step string) bool {
 	if want == "*" {
 		return strings.HasPrefix(step, ".")
 	}
-	if want == "[*]" {
-		return strings.HasPrefix(step, "[")
-	}
 	return want == step
+}
+
+// stepsOf returns the steps that a difference's key writes. A key may be cut, and a name
+// may look like several steps: what cannot be read is one.
+func stepsOf(key string) []string {
+	var steps []string
+	rest := strings.TrimPrefix(key, "$")
+	for rest != "" {
+		step, after, wants := nextStep(rest)
+		if wants != "" || step == ".." {
+			return append(steps, rest)
+		}
+		steps = append(steps, step)
+		rest = after
+	}
+	return steps
 }
 
 // maxKey is how long a difference's key may be, in bytes.
@@ -150,10 +181,7 @@ func keyOf(path []string) string {
 }
 
 func keyOfStep(step string) string {
-	if strings.HasPrefix(step, "[") {
-		return "[*]"
-	}
-	if plainName(step[1:]) {
+	if step == elements || plainName(step[1:]) {
 		return step
 	}
 	return "['" + step[1:] + "']"

@@ -21,12 +21,21 @@ const maxShown = 120
 // A Value is one side of a difference. What is in it does not leave the process
 // but by Shown.
 type Value struct {
-	Kind   string // string, number, boolean, null, object, array, header, body, or "" for a value that is not there
+	Kind   string // string, number, boolean, null, object, array, header, cookie, body, or "" for a value that is not there
 	Text   string // as it is shown; of an object or array nothing that is in it, which may be ignored
 	Public bool   // a status: shown whatever the options say
 	Secret bool   // a credential: shown as a hash whatever the options say
 
-	hash string // of the whole value
+	hash  string // of the whole value
+	whole string // the value; kept no longer than the difference
+}
+
+// identity tells values apart.
+func (v Value) identity() string {
+	if v.hash != "" {
+		return v.hash
+	}
+	return v.Kind + v.Text
 }
 
 // secretHeader matches the names of headers that carry credentials.
@@ -75,7 +84,7 @@ func (v Value) Shown(show string) string {
 // text returns the value of a kind that whole is, of which shown is what may be
 // shown. Of two long ones that differ far down the hashes tell.
 func text(kind, shown, whole string) Value {
-	v := Value{Kind: kind, Text: cut(shown, maxShown), hash: Hash(whole)}
+	v := Value{Kind: kind, Text: cut(shown, maxShown), hash: Hash(whole), whole: whole}
 	if len(shown) > maxShown {
 		v.Text += " #" + v.hash
 	}
@@ -93,9 +102,9 @@ func jsonValue(v interface{}, there bool) Value {
 	case bool:
 		return text("boolean", fmt.Sprint(x), fmt.Sprint(x))
 	case json.Number:
-		return text("number", string(x), string(x))
+		return text("number", numberText(string(x)), string(x))
 	case string:
-		return text("string", strconv.Quote(x), x)
+		return text("string", strings.ReplaceAll(strconv.Quote(x), `\ufdd0`, `\u`), x)
 	case []interface{}:
 		return Value{Kind: "array", Text: fmt.Sprintf("array of %d", len(x))}
 	}
@@ -112,9 +121,9 @@ func headerValue(name string, values []string) Value {
 	return v
 }
 
-// bodyValue is a body that is not compared as JSON: its type, its size, and what
-// it has where the two begin to differ. Of one that is JSON, or was to be, only
-// where, if there are paths to ignore: what is there may be at one of them.
+// bodyValue is a body that is compared as bytes: its type, its size, and what it has where
+// the two begin to differ. Of one in which paths lead to values, only where, if there are
+// rules: what is there may be at one that is ignored.
 func bodyValue(r *Rules, a *Answer, body, other []byte) Value {
 	kind, _, _ := strings.Cut(first(a.Header["Content-Type"]), ";")
 	if kind == "" {
@@ -122,10 +131,26 @@ func bodyValue(r *Rules, a *Answer, body, other []byte) Value {
 	}
 	at := common(body, other)
 	shown := fmt.Sprintf("%s, %d bytes, from byte %d", cut(kind, 40), len(body), at)
-	if len(r.Ignore) == 0 || !looksLikeJSON(a, body) {
+	if len(r.Ignore) == 0 || !looksStructured(a, body) {
 		shown += fmt.Sprintf(": %q", cut(string(body[at:]), 40))
 	}
 	return Value{Kind: "body", Text: shown, hash: Hash(string(body))}
+}
+
+// sizeValue is a body of which only its length is known to differ. text is what is in it,
+// if that is known.
+func sizeValue(r *Rules, a *Answer, text []byte) Value {
+	kind := kindOfBody(a)
+	if kind == "" {
+		kind = "no type"
+	}
+	shown := fmt.Sprintf("%s, %d bytes", cut(kind, 40), len(text))
+	if text == nil && size(a) > 0 && encoding(a) == "" {
+		shown = fmt.Sprintf("%s, %d bytes", cut(kind, 40), size(a))
+	} else if text == nil && size(a) != 0 {
+		shown = fmt.Sprintf("%s, more than %d bytes", cut(kind, 40), r.MaxBodySize)
+	}
+	return Value{Kind: "body", Text: shown, hash: Hash(shown)}
 }
 
 // corruptValue is a body that is not compressed as its headers say.
@@ -134,10 +159,11 @@ func corruptValue(a *Answer) Value {
 	return Value{Kind: "body", Text: shown, hash: Hash(string(a.Body))}
 }
 
-// looksLikeJSON reports whether the body is JSON by its type or its beginning.
-func looksLikeJSON(a *Answer, body []byte) bool {
+// looksStructured reports whether paths lead to values in the body, by its type or its
+// beginning.
+func looksStructured(a *Answer, body []byte) bool {
 	text := bytes.TrimSpace(body)
-	return isJSON(a) || len(text) > 0 && (text[0] == '{' || text[0] == '[')
+	return formatOf(kindOfBody(a)) != "" || len(text) > 0 && (text[0] == '{' || text[0] == '[' || text[0] == '<' && kindOfBody(a) != "text/html")
 }
 
 // common returns how many bytes a and b begin with alike. It halves what is left

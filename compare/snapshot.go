@@ -2,42 +2,72 @@ package compare
 
 import (
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/trafficshadow/mirror/latency"
 )
 
-// A Snapshot is a verdict at one moment, for reports. It shares nothing with it.
-type Snapshot struct {
-	// Since the start, by outcome, and the skipped ones by reason.
+// Totals are what a verdict has counted since the start. They share nothing with it.
+type Totals struct {
+	// By outcome, and the skipped ones by reason.
 	Outcomes, Skipped map[string]int64
 
-	// Latency of the pairs that were compared, since the start.
+	// Latency of the pairs that were compared.
 	Live, Shadow *latency.Histogram
-
-	// Account is what is known since the rules are as they are; nil without rules.
-	Account *Account
 }
 
-// An Account is what is known under one set of rules.
-type Account struct {
-	Since             time.Time
-	Show              string // as in Rules
-	Outcomes, Skipped map[string]int64
+// A Snapshot is a verdict at one moment, for reports. It shares nothing with it.
+type Snapshot struct {
+	Totals *Totals
 
-	// OnlyNoise is how many of the mismatches differ in nothing but what is taken
-	// for noise.
-	OnlyNoise int64
+	// Account is what is known since the comparison began; nil without rules.
+	Account *Account
+
+	// Previous is the comparison before; nil if there was none.
+	Previous *Epoch
+}
+
+// An Account is what is known of one comparison.
+type Account struct {
+	Since, Latest time.Time // Latest: of the last pair; zero: there is none
+	Epoch         string    // as in Rules
+	Show          string    // as in Rules
+	Minimum       int64     // as in Rules
+	MaxAge        time.Duration
+
+	Compared int64
+	Skipped  map[string]int64
+
+	// Of the compared: pairs with a real difference; without one but with one that is
+	// undecided; with noise only; and those that differ in nothing that is not ignored.
+	Real, Undecided, Noise, Ignored int64
 
 	Live, Shadow *latency.Histogram
 	Difference   *latency.Differences // the shadow's latency less live's, pair by pair
 
+	Endpoints   []Endpoint   // the worst first, then the most frequent
+	Differences []Group      // likewise
 	Statuses    []StatusPair // most frequent first
-	Differences []Group      // what is not noise first, then most frequent first
 	Intervals   []Interval
 	Width       time.Duration // of an interval
-	Kept        []Kept        // the newest first
 }
+
+// Agreeing are the pairs that do not really differ, and of which that is known.
+func (a *Account) Agreeing() int64 { return a.Compared - a.Real - a.Undecided }
+
+// An Endpoint is what is known of the answers to one sort of request.
+type Endpoint struct {
+	Name                            string // method and pattern, and of GraphQL the operation
+	Compared                        int64
+	Skipped                         map[string]int64
+	Dropped                         map[string]int64 // requests that had no copy, by reason
+	Real, Undecided, Noise, Ignored int64            // pairs, as in Account
+	Live, Shadow                    *latency.Histogram
+}
+
+// Requests are all that are known of.
+func (e *Endpoint) Requests() int64 { return e.Compared + total(e.Skipped) + total(e.Dropped) }
 
 // A StatusPair is how often live answered with one status and the shadow with
 // the other; 0 and 0 are all pairs beyond those that are told apart.
@@ -46,84 +76,198 @@ type StatusPair struct {
 	Count        int64
 }
 
-// A Group is a difference that was found in pairs.
+// A Group is a difference that was found in pairs of an endpoint.
 type Group struct {
-	Key         string  // as in Difference
-	Count       int64   // of pairs that differ in it
-	Share       float64 // of the compared pairs of those endpoints, 0 to 1
-	Noise       bool    // made anew for each answer, by all appearances
-	Ignore      string  // what to add to compare.ignore, if that can help
-	Where       string  // method and path of the latest
-	Live        string  // the latest values, as they may be shown
-	Shadow      string
+	Endpoint    string
+	Key         string // as in Difference
+	Relation    string // "" where there is none that nearly all pairs stand in
+	Judgement   string // Real, Undecided, Noise or Ignored
+	Count       int64  // of pairs that differ in it
+	Pairs       int64  // of the endpoint in which the value is
+	Ignore      string // what to add to compare.ignore, if that can help
 	First, Last time.Time
+	Examples    []Example
+}
+
+// An Epoch is a comparison that has ended, in short.
+type Epoch struct {
+	Name                             string
+	Since, Until                     time.Time
+	Compared, Real, Undecided, Noise int64
 }
 
 // Snapshot returns the verdict as it is now.
 func (v *Verdict) Snapshot() *Snapshot {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	s := &Snapshot{Outcomes: copied(v.outcomes), Skipped: copied(v.skipped), Live: v.live.Clone(), Shadow: v.shadow.Clone()}
+	s := &Snapshot{Totals: v.totals(), Previous: v.previous}
 	if a := v.account; a != nil {
-		for outcome, n := range a.outcomes {
-			s.Outcomes[outcome] += n
-		}
-		for reason, n := range a.skipped {
-			s.Skipped[reason] += n
-		}
-		s.Live.Merge(a.live)
-		s.Shadow.Merge(a.shadow)
 		s.Account = a.snapshot()
 	}
 	return s
 }
 
+// Totals returns what was counted, without what was found: the work and the memory do not
+// grow with the differences, statuses and examples that are known.
+func (v *Verdict) Totals() *Totals {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.totals()
+}
+
+// totals is Totals. mu is held.
+func (v *Verdict) totals() *Totals {
+	v.takeMatches()
+	return &Totals{Outcomes: copied(v.outcomes), Skipped: copied(v.skipped), Live: v.live.Clone(), Shadow: v.shadow.Clone()}
+}
+
+// epoch is the account in short.
+func (a *account) epoch(now time.Time) *Epoch {
+	s := a.snapshot()
+	return &Epoch{Name: a.rules.Epoch, Since: a.since, Until: now, Compared: s.Compared, Real: s.Real, Undecided: s.Undecided, Noise: s.Noise}
+}
+
 func (a *account) snapshot() *Account {
 	s := &Account{
-		Since: a.since, Show: a.rules.Show, Outcomes: copied(a.outcomes), Skipped: copied(a.skipped),
-		Live: a.live.Clone(), Shadow: a.shadow.Clone(), Difference: a.difference.Clone(),
-		Intervals: append([]Interval{}, a.intervals...), Width: a.width, Kept: append([]Kept{}, a.kept...),
+		Since: a.since, Latest: a.latest, Epoch: a.rules.Epoch, Show: a.rules.Show, Minimum: a.rules.Minimum, MaxAge: a.rules.MaxAge,
+		Skipped: map[string]int64{}, Live: &latency.Histogram{}, Shadow: &latency.Histogram{}, Difference: a.difference.Clone(),
+		Intervals: append([]Interval{}, a.intervals...), Width: a.width,
 	}
-	noise := map[string]bool{}
-	for key, g := range a.groups {
-		pairs := a.pairs(g)
-		group := Group{
-			Key: key, Count: g.count, Share: float64(g.count) / float64(pairs), Noise: g.noise(key, pairs), Ignore: addPath(key),
-			Where: g.where, Live: g.example.Live.Shown(a.rules.Show), Shadow: g.example.Shadow.Shown(a.rules.Show),
-			First: g.first, Last: g.last,
+	pairs := a.wordPairs()
+	byName := map[string]*Endpoint{}
+	for _, e := range a.endpoints {
+		name := e.shownName(pairs)
+		shown := byName[name]
+		if shown == nil {
+			shown = &Endpoint{Name: name, Skipped: map[string]int64{}, Dropped: map[string]int64{}, Live: &latency.Histogram{}, Shadow: &latency.Histogram{}}
+			byName[name] = shown
 		}
-		noise[key] = group.Noise
-		s.Differences = append(s.Differences, group)
+		s.addEndpoint(shown, e, shownPattern(e.method, e.pattern, pairs), a.rules)
 	}
-	for _, k := range a.kinds {
-		if allIn(k.keys, noise) {
-			s.OnlyNoise += k.count
-		}
+	for _, e := range byName {
+		s.Endpoints = append(s.Endpoints, *e)
 	}
 	for pair, n := range a.statuses {
+		if n == 0 {
+			continue // all were taken back
+		}
 		s.Statuses = append(s.Statuses, StatusPair{Live: pair.live, Shadow: pair.shadow, Count: n})
 	}
+	sort.Slice(s.Endpoints, func(i, j int) bool { return beforeEndpoint(&s.Endpoints[i], &s.Endpoints[j]) })
 	sort.Slice(s.Statuses, func(i, j int) bool { return beforeStatus(s.Statuses[i], s.Statuses[j]) })
-	sort.Slice(s.Differences, func(i, j int) bool { return beforeGroup(s.Differences[i], s.Differences[j]) })
+	sort.Slice(s.Differences, func(i, j int) bool { return beforeGroup(&s.Differences[i], &s.Differences[j]) })
 	return s
 }
 
-// pairs returns how many pairs were compared of the endpoints of the group.
-func (a *account) pairs(g *group) int64 {
-	var n int64
-	for where := range g.endpoints {
-		n += a.endpoints[where]
+// addEndpoint adds what is known of an endpoint, judged, to the one that is shown and to
+// the sums. path is what may be shown of its requests' paths.
+func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, rules *Rules) {
+	shown.Compared += e.compared
+	a.Compared += e.compared
+	addCounts(shown.Skipped, e.skipped)
+	addCounts(a.Skipped, e.skipped)
+	addCounts(shown.Dropped, e.dropped)
+	shown.Live.Merge(e.live)
+	shown.Shadow.Merge(e.shadow)
+	a.Live.Merge(e.live)
+	a.Shadow.Merge(e.shadow)
+	judged := map[string]string{more: Undecided, others: Undecided}
+	for id, g := range e.groups {
+		evidence := g.evidence(e)
+		judgement := JudgeDifference(evidence)
+		if g.key == others {
+			judgement = Undecided
+		}
+		if rules.covers(e.method, e.path(), g.subject()) {
+			judgement = Ignored
+		}
+		judged[id] = judgement
+		a.Differences = append(a.Differences, Group{
+			Endpoint: shown.Name, Key: g.key, Relation: g.relation(), Judgement: judgement, Count: g.count, Pairs: evidence.Present,
+			Ignore: g.ignoreLine(), First: g.first, Last: g.last, Examples: g.shownExamples(judgement, path),
+		})
 	}
-	return n
-}
-
-func allIn(keys []string, set map[string]bool) bool {
-	for _, key := range keys {
-		if !set[key] {
-			return false
+	for _, k := range e.kinds {
+		switch worst(k.groups, judged) {
+		case Real:
+			shown.Real += k.count
+			a.Real += k.count
+		case Undecided:
+			shown.Undecided += k.count
+			a.Undecided += k.count
+		case Noise:
+			shown.Noise += k.count
+			a.Noise += k.count
+		default:
+			shown.Ignored += k.count
+			a.Ignored += k.count
 		}
 	}
-	return true
+}
+
+// shownExamples are the examples of a group as they may be shown. What a rule covers is
+// never shown.
+func (g *group) shownExamples(judgement, path string) []Example {
+	shown := []Example{}
+	if judgement == Ignored {
+		return shown
+	}
+	for _, x := range g.examples {
+		if x.Path == "" {
+			x.Path = path
+		}
+		shown = append(shown, x)
+	}
+	return shown
+}
+
+// severity orders judgements: what a pair is, is the worst of its differences.
+var severity = map[string]int{Ignored: 1, Noise: 2, Undecided: 3, Real: 4}
+
+func worst(groups []string, judged map[string]string) string {
+	w := Ignored
+	for _, id := range groups {
+		j := judged[id]
+		if j == "" {
+			j = Undecided // it went together with others
+		}
+		if severity[j] > severity[w] {
+			w = j
+		}
+	}
+	return w
+}
+
+// ignoreLine returns the rule that covers a difference, or "" where there is none.
+func (g *group) ignoreLine() string {
+	subject := g.subject()
+	if g.key == "status" && g.class == relationNoAnswer || len(g.key) > maxKey || g.key == others {
+		return ""
+	}
+	if strings.HasPrefix(subject, "$") {
+		p, err := ParsePath(subject)
+		if err != nil || keyOf(p.steps) != subject {
+			return "" // cut, or of a name that looks like several steps
+		}
+		return subject
+	}
+	if _, err := ParseRule(subject); err != nil {
+		return ""
+	}
+	return subject
+}
+
+func beforeEndpoint(a, b *Endpoint) bool {
+	if a.Real != b.Real {
+		return a.Real > b.Real
+	}
+	if a.Undecided != b.Undecided {
+		return a.Undecided > b.Undecided
+	}
+	if a.Compared != b.Compared {
+		return a.Compared > b.Compared
+	}
+	return a.Name < b.Name
 }
 
 func beforeStatus(a, b StatusPair) bool {
@@ -136,14 +280,20 @@ func beforeStatus(a, b StatusPair) bool {
 	return a.Shadow < b.Shadow
 }
 
-func beforeGroup(a, b Group) bool {
-	if a.Noise != b.Noise {
-		return b.Noise
+func beforeGroup(a, b *Group) bool {
+	if a.Judgement != b.Judgement {
+		return severity[a.Judgement] > severity[b.Judgement]
 	}
 	if a.Count != b.Count {
 		return a.Count > b.Count
 	}
-	return a.Key < b.Key
+	if a.Endpoint != b.Endpoint {
+		return a.Endpoint < b.Endpoint
+	}
+	if a.Key != b.Key {
+		return a.Key < b.Key
+	}
+	return a.Relation < b.Relation
 }
 
 func copied(counts map[string]int64) map[string]int64 {

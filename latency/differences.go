@@ -9,29 +9,40 @@ type Differences struct {
 }
 
 // Add counts d.
-func (s *Differences) Add(d time.Duration) {
-	if d < 0 {
-		s.below.Add(-d)
-		return
+func (s *Differences) Add(d time.Duration) { s.AddAll([]time.Duration{d}) }
+
+// AddAll counts each of list.
+func (s *Differences) AddAll(list []time.Duration) {
+	var above, below []time.Duration
+	for _, d := range list {
+		if d < 0 {
+			below = append(below, -d)
+		} else {
+			above = append(above, d)
+		}
 	}
-	s.above.Add(d)
+	a, b := &s.above, &s.below
+	a.AddAll(above)
+	b.AddAll(below)
 }
 
 // Quantile is that of a [Histogram].
 func (s *Differences) Quantile(q float64) time.Duration {
-	count := s.below.count + s.above.count
+	above, below := &s.above, &s.below
+	count := below.count + above.count
 	if count == 0 {
 		return 0
 	}
 	place := rank(q, count)
-	if place <= s.below.count {
+	if place <= below.count {
 		// The least difference is the largest below 0.
-		return -s.below.ranked(s.below.count - place + 1)
+		return -below.ranked(below.count - place + 1)
 	}
-	return s.above.ranked(place - s.below.count)
+	return above.ranked(place - below.count)
 }
 
 // Clone returns a copy that further additions do not change.
 func (s *Differences) Clone() *Differences {
-	return &Differences{above: *s.above.Clone(), below: *s.below.Clone()}
+	above, below := &s.above, &s.below
+	return &Differences{above: *above.Clone(), below: *below.Clone()}
 }

@@ -28,16 +28,37 @@ type Histogram struct {
 }
 
 // Add counts d. A negative one, which a clock that is set back makes, counts as 0.
-func (h *Histogram) Add(d time.Duration) {
-	if h.counts == nil {
+func (h *Histogram) Add(d time.Duration) { h.AddAll([]time.Duration{d}) }
+
+// AddAll counts each of list.
+//
+// It is Add in a loop of its own, because interpreted a call for each would cost more
+// than all that it does.
+func (h *Histogram) AddAll(list []time.Duration) {
+	if h.counts == nil && len(list) > 0 {
 		h.counts = make([]int64, buckets)
 	}
-	if d < 0 {
-		d = 0
+	var (
+		us       uint64
+		power, i int
+	)
+	for _, d := range list {
+		if d < 0 {
+			d = 0
+		}
+		us = uint64(d / time.Microsecond)
+		i = int(us)
+		if us >= steps {
+			power = bits.Len64(us) - 4 // 8 to 15 is power 0
+			i = power*steps + int(us>>uint(power))
+		}
+		if i >= buckets {
+			i = buckets - 1
+		}
+		h.counts[i]++
+		h.sum += d
 	}
-	h.counts[bucket(d)]++
-	h.count++
-	h.sum += d
+	h.count += int64(len(list))
 }
 
 // Merge adds all that o counts.
@@ -114,21 +135,6 @@ func (h *Histogram) AtMost() []int64 {
 		below[next] = n
 	}
 	return below
-}
-
-// bucket returns where d counts. The first buckets are a microsecond wide; then
-// each power of two has steps of them.
-func bucket(d time.Duration) int {
-	us := uint64(d / time.Microsecond)
-	if us < steps {
-		return int(us)
-	}
-	power := bits.Len64(us) - 4 // 8 to 15 is power 0
-	i := steps + power*steps + int(us>>uint(power)) - steps
-	if i >= buckets {
-		return buckets - 1
-	}
-	return i
 }
 
 // lower returns the least duration, in microseconds, that counts in bucket i.

@@ -64,6 +64,16 @@ func TestEdges(t *testing.T) {
 // Every duration counts in the bucket that holds it, and below each bound that
 // is above it.
 func TestBucketsMeetWithoutGaps(t *testing.T) {
+	bucket := func(d time.Duration) int {
+		h := &Histogram{}
+		h.Add(d)
+		for i, n := range h.counts {
+			if n == 1 {
+				return i
+			}
+		}
+		return -1
+	}
 	for i := 1; i < buckets; i++ {
 		us := lower(i)
 		if got := bucket(time.Duration(us) * time.Microsecond); got != i {

@@ -18,7 +18,7 @@ type tick struct {
 	Label  string
 }
 
-// A rateChart is the share of answers that agree over time, and how many there
+// A rateChart is the share of answers that are the same over time, and how many there
 // were.
 type rateChart struct {
 	Path    string // the share; as wide and as high as 100 by 100
@@ -36,10 +36,10 @@ type bar struct{ X, Y, Width, Height string }
 
 // A rateRow is one interval in words.
 type rateRow struct {
-	At         string // RFC 3339
-	Matched    string
-	Mismatched string
-	Share      string
+	At     string // RFC 3339
+	Same   string
+	Differ string
+	Share  string
 }
 
 // leastBar is how wide a bar is at least, in percent: an interval of seconds in
@@ -55,9 +55,9 @@ func newRateChart(t *Timeline, since, now time.Time) *rateChart {
 	}
 	least, most := 1.0, int64(0)
 	for _, i := range t.Intervals {
-		least = math.Min(least, share(i.Matched, i.Matched+i.Mismatched))
-		if i.Matched+i.Mismatched > most {
-			most = i.Matched + i.Mismatched
+		least = math.Min(least, share(i.Same, i.Same+i.Differ))
+		if i.Same+i.Differ > most {
+			most = i.Same + i.Differ
 		}
 	}
 	bottom := axisBottom(least)
@@ -65,10 +65,10 @@ func newRateChart(t *Timeline, since, now time.Time) *rateChart {
 	path := &strings.Builder{}
 	end := math.Inf(-1)
 	for _, i := range t.Intervals {
-		n := i.Matched + i.Mismatched
+		n := i.Same + i.Differ
 		from := i.Start.Sub(since).Seconds() / span * 100
 		to := math.Min(from+t.Width/span*100, 100)
-		y := (1 - share(i.Matched, n)) / (1 - bottom) * 100
+		y := (1 - share(i.Same, n)) / (1 - bottom) * 100
 		// Where an interval without pairs lies between, the line is broken.
 		if from-end < t.Width/span*50 {
 			fmt.Fprintf(path, "V%s", coordinate(y))
@@ -82,11 +82,11 @@ func newRateChart(t *Timeline, since, now time.Time) *rateChart {
 			X: percentage(from), Width: percentage(math.Max(to-from, leastBar)), Y: percentage(100 - height), Height: percentage(height),
 		})
 		c.Rows = append(c.Rows, rateRow{
-			At: stamp(i.Start), Matched: Count(i.Matched), Mismatched: Count(i.Mismatched), Share: percent(i.Matched, n),
+			At: stamp(i.Start), Same: Count(i.Same), Differ: Count(i.Differ), Share: percent(i.Same, n),
 		})
 	}
 	c.Path = path.String()
-	c.Summary = fmt.Sprintf("From %s to %s, in intervals of %s. At the lowest, %s of the answers of an interval agreed; at most, an interval had %s.",
+	c.Summary = fmt.Sprintf("From %s to %s, in intervals of %s. At the lowest, %s of the answers of an interval were the same; at most, an interval had %s.",
 		stamp(since), stamp(now), length(t.Width), lowest(t.Intervals), plural(most, "answer", "answers"))
 	return c
 }
@@ -98,15 +98,15 @@ func share(n, of int64) float64 {
 	return float64(n) / float64(of)
 }
 
-// lowest is the lowest share of answers that agree in an interval.
+// lowest is the lowest share of answers that are the same in an interval.
 func lowest(intervals []Interval) string {
 	low := intervals[0]
 	for _, i := range intervals {
-		if share(i.Matched, i.Matched+i.Mismatched) < share(low.Matched, low.Matched+low.Mismatched) {
+		if share(i.Same, i.Same+i.Differ) < share(low.Same, low.Same+low.Differ) {
 			low = i
 		}
 	}
-	return percent(low.Matched, low.Matched+low.Mismatched)
+	return percent(low.Same, low.Same+low.Differ)
 }
 
 // axisBottom is where the axis of the share begins: as high as leaves some room

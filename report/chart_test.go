@@ -16,13 +16,13 @@ func TestRateChartBreaksWhereThereAreNoAnswers(t *testing.T) {
 		path      string
 		bottom    string
 	}{
-		{"all agree", []Interval{{Start: at(0), Matched: 5}, {Start: at(10), Matched: 5}}, "M0 0H10V0H20", "90%"},
-		{"none agree", []Interval{{Start: at(0), Mismatched: 5}}, "M0 100H10", "0%"},
-		{"a gap", []Interval{{Start: at(10), Matched: 1}, {Start: at(50), Matched: 1, Mismatched: 1}, {Start: at(60), Matched: 2}}, "M10 0H20M50 50H60V0H70", "0%"},
-		{"the last is under way", []Interval{{Start: at(95), Matched: 1}}, "M95 0H100", "90%"},
-		{"one in a thousand", []Interval{{Start: at(0), Matched: 999, Mismatched: 1}}, "M0 10H10", "99%"},
-		{"one in a hundred thousand", []Interval{{Start: at(0), Matched: 99999, Mismatched: 1}}, "M0 1H10", "99.9%"},
-		{"one in ten", []Interval{{Start: at(0), Matched: 9, Mismatched: 1}}, "M0 20H10", "50%"},
+		{"all agree", []Interval{{Start: at(0), Same: 5}, {Start: at(10), Same: 5}}, "M0 0H10V0H20", "90%"},
+		{"none agree", []Interval{{Start: at(0), Differ: 5}}, "M0 100H10", "0%"},
+		{"a gap", []Interval{{Start: at(10), Same: 1}, {Start: at(50), Same: 1, Differ: 1}, {Start: at(60), Same: 2}}, "M10 0H20M50 50H60V0H70", "0%"},
+		{"the last is under way", []Interval{{Start: at(95), Same: 1}}, "M95 0H100", "90%"},
+		{"one in a thousand", []Interval{{Start: at(0), Same: 999, Differ: 1}}, "M0 10H10", "99%"},
+		{"one in a hundred thousand", []Interval{{Start: at(0), Same: 99999, Differ: 1}}, "M0 1H10", "99.9%"},
+		{"one in ten", []Interval{{Start: at(0), Same: 9, Differ: 1}}, "M0 20H10", "50%"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -39,11 +39,11 @@ func TestRateChartBreaksWhereThereAreNoAnswers(t *testing.T) {
 
 func TestRateChartSaysTheSameInWords(t *testing.T) {
 	c := newRateChart(&billingComparison().Timeline, before(time.Hour), generated)
-	want := "From 2026-03-12T13:31:07Z to 2026-03-12T14:31:07Z, in intervals of 10m0s. At the lowest, 99% of the answers of an interval agreed; at most, an interval had 8,031 answers."
+	want := "From 2026-03-12T13:31:07Z to 2026-03-12T14:31:07Z, in intervals of 10m0s. At the lowest, 99% of the answers of an interval were the same; at most, an interval had 8,031 answers."
 	if c.Summary != want {
 		t.Errorf("got  %s\nwant %s", c.Summary, want)
 	}
-	row := rateRow{At: "2026-03-12T13:41:07Z", Matched: "396", Mismatched: "4", Share: "99%"}
+	row := rateRow{At: "2026-03-12T13:41:07Z", Same: "396", Differ: "4", Share: "99%"}
 	if c.Rows[1] != row {
 		t.Errorf("got %+v, want %+v", c.Rows[1], row)
 	}
@@ -55,7 +55,7 @@ func TestRateChartSaysTheSameInWords(t *testing.T) {
 
 func TestShortIntervalsOfALongTimeAreSeen(t *testing.T) {
 	since := before(72 * time.Hour)
-	c := newRateChart(&Timeline{Width: 10, Intervals: []Interval{{Start: before(time.Hour), Matched: 3}}}, since, generated)
+	c := newRateChart(&Timeline{Width: 10, Intervals: []Interval{{Start: before(time.Hour), Same: 3}}}, since, generated)
 	if c.Bars[0].Width != "0.4%" || c.Bars[0].Height != "100%" || c.Ticks[0].Label != "9 Mar 14:31" {
 		t.Errorf("got %+v from %s, want a bar of 0.4%% from 9 Mar", c.Bars[0], c.Ticks[0].Label)
 	}

@@ -6,7 +6,6 @@ package report
 import (
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/trafficshadow/mirror/compare"
@@ -22,19 +21,32 @@ type Document struct {
 
 // A Middleware is what is known about one mirror. Its counts outlive reloads.
 type Middleware struct {
-	Name   string    `json:"name"`
-	Shadow string    `json:"shadow"` // its URL
-	Since  time.Time `json:"since"`  // when counting began
-	State  State     `json:"state"`
+	Name    string    `json:"name"`
+	Shadow  string    `json:"shadow"`  // its URL; "" where nothing is mirrored because of Mistakes
+	Percent float64   `json:"percent"` // of the requests that are eligible, 0 to 100
+	Since   time.Time `json:"since"`   // when counting began
+	State   State     `json:"state"`
 
-	// Eligible are the requests that could be mirrored and whose mirroring is
-	// over: Mirrored, all in Failed, and those Dropped for a reason in
-	// EligibleReasons.
+	// Mistakes are those in the options. While there are any, nothing is mirrored, and
+	// live serves every request. ConfigErrors is how many there are, which may be more
+	// than fit in Mistakes.
+	ConfigErrors int      `json:"configErrors"`
+	Mistakes     []string `json:"mistakes"`
+
+	// Eligible are the requests that could be mirrored and whose mirroring is over:
+	// Mirrored, Lost, and those that percent left out, Dropped["sampling"]. The others in
+	// Dropped are not eligible. What Reasons has says why, and is in Dropped or Failed.
 	Eligible int64            `json:"eligible"`
 	Mirrored int64            `json:"mirrored"` // the shadow answered, whatever
-	Dropped  map[string]int64 `json:"dropped"`  // by reason, see DropReasons
-	Failed   map[string]int64 `json:"failed"`   // by kind: the shadow did not answer, or not wholly
-	InFlight int64            `json:"inFlight"` // under way
+	Dropped  map[string]int64 `json:"dropped"`  // by reason: no copy was sent
+	Failed   map[string]int64 `json:"failed"`   // by reason: the shadow did not answer, or not wholly
+
+	// Lost are those of Dropped and Failed that were to be mirrored. LostTotal is their
+	// sum: so many of Mirrored and LostTotal together were lost.
+	Lost      map[string]int64 `json:"lost"`
+	LostTotal int64            `json:"lostTotal"`
+
+	InFlight int64 `json:"inFlight"` // under way
 
 	// Answers are those of the shadow by class of status, see AnswerClasses.
 	Answers map[string]int64 `json:"answers"`
@@ -64,9 +76,12 @@ type State struct {
 	LastError   string     `json:"lastError"` // "" if there was none
 	LastErrorAt *time.Time `json:"lastErrorAt"`
 
-	// Recent are the requests of about the last minutes before the last failure,
-	// and since.
-	Recent Recent `json:"recent"`
+	// Failing says that the shadow fails too often of late: more than one in a hundred
+	// requests of the last minute, or more than one in ten of the latest twenty. Recent
+	// are the requests that say whether it is: those, or where there were few, as many of
+	// the last five minutes as it takes.
+	Failing bool   `json:"failing"`
+	Recent  Recent `json:"recent"`
 }
 
 // Recent is how the shadow did of late.
@@ -92,29 +107,61 @@ type Bucket struct {
 	Count int64   `json:"count"` // of this and all lower buckets
 }
 
-// A Comparison is what comparing answers has shown since the options of the
-// middleware are as they are.
+// A Comparison is what comparing answers has shown since it began.
 type Comparison struct {
-	Since   time.Time `json:"since"`
-	Verdict string    `json:"verdict"` // in one line
-	Show    string    `json:"show"`    // how values are shown: values, hashes or none
+	Since    time.Time `json:"since"`
+	State    string    `json:"state"`    // none, early, differs, undecided or agrees
+	Headline string    `json:"headline"` // in one line
+	Reasons  []string  `json:"reasons"`  // why it is not a better state
+	Epoch    string    `json:"epoch"`    // what people call the time since then
+	Previous *Epoch    `json:"previous"` // the comparison before; null if there was none
+	Show     string    `json:"show"`     // how values are shown: values, hashes or none
 
-	Compared   int64            `json:"compared"` // Matched and Mismatched
-	Matched    int64            `json:"matched"`
-	Mismatched int64            `json:"mismatched"`
-	OnlyNoise  int64            `json:"onlyNoise"` // of Mismatched: nothing differs but noise
-	Agreement  *float64         `json:"agreement"` // Matched of Compared; null if there are none
-	Skipped    map[string]int64 `json:"skipped"`   // by reason
+	// Compared are pairs of answers, and the next five are of those: that agree; that
+	// really differ; that differ in what is undecided; in noise only; and in nothing that
+	// no rule covers. Agreeing are all but the real and the undecided.
+	Compared  int64            `json:"compared"`
+	Agreeing  int64            `json:"agreeing"`
+	Real      int64            `json:"real"`
+	Undecided int64            `json:"undecided"`
+	Noise     int64            `json:"noise"`
+	Ignored   int64            `json:"ignored"`
+	Skipped   map[string]int64 `json:"skipped"` // by reason
 
 	Live       *Latency  `json:"live"`
 	Shadow     *Latency  `json:"shadow"`
 	Difference Quantiles `json:"difference"` // the shadow's less live's, pair by pair
 
+	Endpoints   []Endpoint   `json:"endpoints"`   // the worst first
+	Differences []Difference `json:"differences"` // likewise
 	Statuses    []StatusPair `json:"statuses"`
-	Differences []Difference `json:"differences"` // real ones first
-	Ignore      []string     `json:"ignore"`      // lines for compare.ignore that take the noise away
 	Timeline    Timeline     `json:"timeline"`
-	Mismatches  []Mismatch   `json:"mismatches"` // the latest, newest first
+}
+
+// An Epoch is a comparison that has ended.
+type Epoch struct {
+	Name      string    `json:"name"`
+	Since     time.Time `json:"since"`
+	Until     time.Time `json:"until"`
+	Compared  int64     `json:"compared"`
+	Real      int64     `json:"real"`
+	Undecided int64     `json:"undecided"`
+	Noise     int64     `json:"noise"`
+}
+
+// An Endpoint is what is known of the answers to one sort of request. Its counts are of
+// pairs, as in Comparison.
+type Endpoint struct {
+	Endpoint  string           `json:"endpoint"`
+	State     string           `json:"state"` // as in Comparison
+	Compared  int64            `json:"compared"`
+	Real      int64            `json:"real"`
+	Undecided int64            `json:"undecided"`
+	Noise     int64            `json:"noise"`
+	Skipped   map[string]int64 `json:"skipped"` // by reason
+	Dropped   map[string]int64 `json:"dropped"` // requests that had no copy, by reason
+	Live      Quantiles        `json:"live"`
+	Shadow    Quantiles        `json:"shadow"`
 }
 
 // Quantiles are of durations, which may be negative.
@@ -132,18 +179,31 @@ type StatusPair struct {
 	Count  int64 `json:"count"`
 }
 
-// A Difference is one thing in which answers differ.
+// A Difference is one thing in which answers of an endpoint differ.
 type Difference struct {
-	Key    string    `json:"key"` // status, header NAME, body, or a JSON path
-	Count  int64     `json:"count"`
-	Share  float64   `json:"share"` // of the pairs that could differ in it
-	Noise  bool      `json:"noise"`
-	Ignore string    `json:"ignore"` // for compare.ignore, or ""
-	Where  string    `json:"where"`  // method and path of the latest
-	Live   string    `json:"live"`
-	Shadow string    `json:"shadow"`
-	First  time.Time `json:"first"`
-	Last   time.Time `json:"last"`
+	Endpoint  string    `json:"endpoint"`
+	Key       string    `json:"key"`       // status, header NAME, body, or a JSON path
+	Judgement string    `json:"judgement"` // real, undecided, noise or ignored
+	Relation  string    `json:"relation"`  // how the values stand to each other; "" where it is not one for all
+	Count     int64     `json:"count"`     // of the pairs that differ in it
+	Pairs     int64     `json:"pairs"`     // of the endpoint in which the value is
+	Ignore    string    `json:"ignore"`    // for compare.ignore, or ""
+	First     time.Time `json:"first"`
+	Last      time.Time `json:"last"`
+	Examples  []Example `json:"examples"` // spread over the time between
+}
+
+// An Example is one pair that differs in something.
+type Example struct {
+	At           time.Time `json:"at"`
+	Path         string    `json:"path"`
+	RequestID    string    `json:"requestId"`
+	LiveStatus   int       `json:"liveStatus"`
+	ShadowStatus int       `json:"shadowStatus"`
+	Live         string    `json:"live"`
+	Shadow       string    `json:"shadow"`
+	Relation     string    `json:"relation"`
+	Index        *int      `json:"index"` // of the first list on the way to the values; null if there is none
 }
 
 // A Timeline is the outcomes over time. There are no intervals without pairs.
@@ -154,56 +214,14 @@ type Timeline struct {
 
 // An Interval is a part of a timeline.
 type Interval struct {
-	Start      time.Time `json:"start"`
-	Matched    int64     `json:"matched"`
-	Mismatched int64     `json:"mismatched"`
+	Start  time.Time `json:"start"`
+	Same   int64     `json:"same"`   // pairs that do not differ
+	Differ int64     `json:"differ"` // the others, whatever they differ in
 }
-
-// A Mismatch is one pair of answers that differ.
-type Mismatch struct {
-	At          time.Time `json:"at"`
-	Method      string    `json:"method"`
-	Path        string    `json:"path"`
-	Live        Side      `json:"live"`
-	Shadow      Side      `json:"shadow"`
-	Differences []Values  `json:"differences"`
-}
-
-// A Side is one of the answers.
-type Side struct {
-	Status int     `json:"status"`
-	Took   float64 `json:"took"`
-}
-
-// Values are what the two sides have at one place.
-type Values struct {
-	Key    string `json:"key"`
-	Live   string `json:"live"`
-	Shadow string `json:"shadow"`
-}
-
-// EligibleReasons are the reasons for which eligible requests are dropped;
-// DropReasons are all, in the order in which reports have them.
-var (
-	EligibleReasons = []string{"sampling", "full", "paused", "too_large", "body_error", "stream_incomplete"}
-	DropReasons     = append([]string{"method", "upgrade", "connect", "grpc", "marked"}, EligibleReasons...)
-)
 
 // AnswerClasses are the classes of the shadow's answers; other are statuses that
 // no standard has, of 600 and above.
 var AnswerClasses = []string{"1xx", "2xx", "3xx", "4xx", "5xx", "other"}
-
-// The kinds of failure.
-const (
-	Connect  = "connect"  // no connection
-	Timeout  = "timeout"  // no whole answer in time
-	TLS      = "tls"      // no agreement on TLS, or no trust
-	Protocol = "protocol" // no whole answer that is HTTP
-	Internal = "internal" // the plugin's own mistake
-)
-
-// FailureKinds are all of them, in the order in which reports have them.
-var FailureKinds = []string{Connect, Timeout, TLS, Protocol, Internal}
 
 // Outcomes are those of comparisons, in the order in which reports have them.
 var Outcomes = []string{compare.Match, compare.Mismatch, compare.Skipped}
@@ -220,39 +238,58 @@ func NewLatency(h *latency.Histogram) *Latency {
 	return l
 }
 
-// AddVerdict fills in what comparing has shown.
-func (m *Middleware) AddVerdict(s *compare.Snapshot) {
+// AddTotals fills in how many pairs of answers were compared since the start, and how
+// long both sides took.
+func (m *Middleware) AddTotals(t *compare.Totals) {
 	m.Compared = map[string]int64{}
 	for _, outcome := range Outcomes {
-		m.Compared[outcome] = s.Outcomes[outcome]
+		m.Compared[outcome] = t.Outcomes[outcome]
 	}
 	m.Skipped = map[string]int64{}
 	for _, reason := range compare.Reasons {
-		m.Skipped[reason] = s.Skipped[reason]
+		m.Skipped[reason] = t.Skipped[reason]
 	}
-	m.ComparedLive = NewLatency(s.Live)
-	m.ComparedShadow = NewLatency(s.Shadow)
-	if s.Account != nil {
-		m.Comparison = newComparison(s.Account)
+	m.ComparedLive = NewLatency(t.Live)
+	m.ComparedShadow = NewLatency(t.Shadow)
+}
+
+// AddVerdict fills in what comparing has shown at a moment, the totals included.
+func (m *Middleware) AddVerdict(s *compare.Snapshot, now time.Time) {
+	m.AddTotals(s.Totals)
+	if s.Account == nil {
+		return
+	}
+	m.Comparison = newComparison(s.Account, now, m.ill())
+	if p := s.Previous; p != nil {
+		m.Comparison.Previous = &Epoch{Name: p.Name, Since: p.Since, Until: p.Until, Compared: p.Compared, Real: p.Real, Undecided: p.Undecided, Noise: p.Noise}
 	}
 }
 
-func newComparison(a *compare.Account) *Comparison {
+// ill says what is wrong with the shadow of late, so that there is no telling how it
+// would answer; "" if it is well.
+func (m *Middleware) ill() string {
+	switch {
+	case m.ConfigErrors > 0:
+		return "nothing is mirrored: the options have a mistake"
+	case m.State.Paused:
+		return "the shadow is left alone (paused)"
+	case m.State.Failing:
+		return "the shadow fails too often of late"
+	}
+	return ""
+}
+
+func newComparison(a *compare.Account, now time.Time, ill string) *Comparison {
 	c := &Comparison{
-		Since: a.Since, Show: a.Show,
-		Matched: a.Outcomes[compare.Match], Mismatched: a.Outcomes[compare.Mismatch], OnlyNoise: a.OnlyNoise,
+		Since: a.Since, Epoch: a.Epoch, Show: a.Show,
+		Compared: a.Compared, Agreeing: a.Agreeing(), Real: a.Real, Undecided: a.Undecided, Noise: a.Noise, Ignored: a.Ignored,
 		Skipped: map[string]int64{},
 		Live:    NewLatency(a.Live), Shadow: NewLatency(a.Shadow),
 		Difference: Quantiles{
 			P50: a.Difference.Quantile(0.5).Seconds(), P90: a.Difference.Quantile(0.9).Seconds(), P99: a.Difference.Quantile(0.99).Seconds(),
 		},
 		Timeline: Timeline{Width: a.Width.Seconds(), Intervals: []Interval{}},
-		Statuses: []StatusPair{}, Differences: []Difference{}, Ignore: []string{}, Mismatches: []Mismatch{},
-	}
-	c.Compared = c.Matched + c.Mismatched
-	if c.Compared > 0 {
-		share := float64(c.Matched) / float64(c.Compared)
-		c.Agreement = &share
+		Statuses: []StatusPair{}, Endpoints: []Endpoint{}, Differences: []Difference{},
 	}
 	for _, reason := range compare.Reasons {
 		c.Skipped[reason] = a.Skipped[reason]
@@ -260,56 +297,93 @@ func newComparison(a *compare.Account) *Comparison {
 	for _, s := range a.Statuses {
 		c.Statuses = append(c.Statuses, StatusPair{Live: s.Live, Shadow: s.Shadow, Count: s.Count})
 	}
-	for _, g := range a.Differences {
-		c.Differences = append(c.Differences, Difference{
-			Key: g.Key, Count: g.Count, Share: g.Share, Noise: g.Noise, Ignore: g.Ignore, Where: g.Where,
-			Live: g.Live, Shadow: g.Shadow, First: g.First, Last: g.Last,
-		})
-		if g.Noise && g.Ignore != "" {
-			c.Ignore = append(c.Ignore, g.Ignore)
-		}
+	for i := range a.Endpoints {
+		c.Endpoints = append(c.Endpoints, newEndpoint(&a.Endpoints[i]))
+	}
+	for i := range a.Differences {
+		c.Differences = append(c.Differences, newDifference(&a.Differences[i]))
 	}
 	for _, i := range a.Intervals {
-		c.Timeline.Intervals = append(c.Timeline.Intervals, Interval{Start: i.Start, Matched: i.Matched, Mismatched: i.Mismatched})
+		c.Timeline.Intervals = append(c.Timeline.Intervals, Interval{Start: i.Start, Same: i.Same, Differ: i.Differ})
 	}
-	for _, k := range a.Kept {
-		c.Mismatches = append(c.Mismatches, newMismatch(k))
+	c.State, c.Reasons = a.State(now, ill)
+	if c.Reasons == nil {
+		c.Reasons = []string{}
 	}
-	c.Verdict = c.verdict()
+	c.Headline = c.headline()
 	return c
 }
 
-func newMismatch(k compare.Kept) Mismatch {
-	m := Mismatch{
-		At: k.At, Method: k.Method, Path: k.Path, Differences: []Values{},
-		Live:   Side{Status: k.LiveStatus, Took: k.Live.Seconds()},
-		Shadow: Side{Status: k.ShadowStatus, Took: k.Shadow.Seconds()},
+func newEndpoint(e *compare.Endpoint) Endpoint {
+	return Endpoint{
+		Endpoint: e.Name, State: e.State(), Compared: e.Compared, Real: e.Real, Undecided: e.Undecided, Noise: e.Noise,
+		Skipped: e.Skipped, Dropped: e.Dropped, Live: quantiles(e.Live), Shadow: quantiles(e.Shadow),
 	}
-	for _, d := range k.Differences {
-		m.Differences = append(m.Differences, Values{Key: d.Key, Live: d.Live, Shadow: d.Shadow})
-	}
-	return m
 }
 
-// verdict says in one line what a person needs to decide.
-func (c *Comparison) verdict() string {
-	if c.Compared == 0 {
+func quantiles(h *latency.Histogram) Quantiles {
+	return Quantiles{P50: h.Quantile(0.5).Seconds(), P90: h.Quantile(0.9).Seconds(), P99: h.Quantile(0.99).Seconds()}
+}
+
+func newDifference(g *compare.Group) Difference {
+	d := Difference{
+		Endpoint: g.Endpoint, Key: g.Key, Judgement: g.Judgement, Relation: g.Relation, Count: g.Count, Pairs: g.Pairs,
+		Ignore: g.Ignore, First: g.First, Last: g.Last, Examples: []Example{},
+	}
+	for i := range g.Examples {
+		e := &g.Examples[i]
+		x := Example{
+			At: e.At, Path: e.Path, RequestID: e.RequestID, LiveStatus: e.LiveStatus, ShadowStatus: e.ShadowStatus,
+			Live: e.Live, Shadow: e.Shadow, Relation: e.Relation,
+		}
+		if e.Index >= 0 {
+			index := e.Index
+			x.Index = &index
+		}
+		d.Examples = append(d.Examples, x)
+	}
+	return d
+}
+
+// headline says in one line what a person needs to decide. Its first number is what the
+// state is about.
+func (c *Comparison) headline() string {
+	compared := plural(c.Compared, "answer", "answers")
+	switch c.State {
+	case compare.StateNone:
 		return "no answers compared yet"
+	case compare.StateEarly:
+		text := Count(c.Compared) + " " + word(c.Compared, "answer is", "answers are") + " too few to say"
+		if c.Real > 0 {
+			return text + "; " + Count(c.Real) + " of them really " + word(c.Real, "differs", "differ")
+		}
+		return text
+	case compare.StateDiffers:
+		text := Count(c.Real) + " of " + compared + " really " + word(c.Real, "differs", "differ") + " (" + percent(c.Real, c.Compared) + ")"
+		if c.Undecided > 0 {
+			text += ", " + Count(c.Undecided) + " more cannot be decided"
+		}
+		return text
+	case compare.StateUndecided:
+		if c.Undecided == 0 {
+			return percent(c.Agreeing, c.Compared) + " of " + compared + " agree, but " + c.Reasons[0]
+		}
+		return Count(c.Undecided) + " of " + compared + " " + word(c.Undecided, "differs", "differ") + " in what cannot be decided (" + percent(c.Undecided, c.Compared) + ")"
 	}
-	parts := []string{percent(c.Matched, c.Compared) + " of " + plural(c.Compared, "answer agrees", "answers agree")}
-	if c.OnlyNoise > 0 {
-		parts = append(parts, plural(c.OnlyNoise, "differs", "differ")+" in noise only")
+	text := percent(c.Agreeing, c.Compared) + " of " + compared + " agree"
+	if c.Noise > 0 {
+		text += ", " + Count(c.Noise) + " of them but for noise"
 	}
-	if n := c.real(); n > 0 {
-		parts = append(parts, plural(n, "real difference", "real differences"))
-	} else {
-		parts = append(parts, "no real differences")
-	}
-	return strings.Join(append(parts, slower(c.Live.P99, c.Shadow.P99)), "; ")
+	return text
 }
 
-// real is how many pairs differ in something that is not noise.
-func (c *Comparison) real() int64 { return c.Mismatched - c.OnlyNoise }
+// word is the one that goes with a number.
+func word(n int64, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
 
 // plural is a count with what is counted.
 func plural(n int64, one, many string) string {
@@ -331,19 +405,6 @@ func percent(n, of int64) string {
 		return "less than 0.01%"
 	}
 	return strconv.FormatFloat(float64(hundredths)/100, 'f', -1, 64) + "%"
-}
-
-// slower says how the shadow's 99th percentile stands to live's.
-func slower(live, shadow float64) string {
-	d := shadow - live
-	if math.Abs(d) < 0.001 || math.Abs(d) < live/16 {
-		return "shadow p99 as fast as live's"
-	}
-	word := "slower"
-	if d < 0 {
-		word = "faster"
-	}
-	return "shadow p99 " + Duration(math.Abs(d)) + " " + word
 }
 
 // Count is a number with its thousands set apart.

@@ -4,39 +4,35 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/trafficshadow/mirror/compare"
 )
 
-func TestVerdictsSayInOneLineWhatCounts(t *testing.T) {
+func TestHeadlinesSayInOneLineWhatCounts(t *testing.T) {
 	tests := []struct {
-		name                       string
-		matched, mismatched, noise int64
-		live, shadow               float64 // p99
-		want                       string
+		name       string
+		comparison Comparison
+		want       string
 	}{
-		{"nothing yet", 0, 0, 0, 0, 0, "no answers compared yet"},
-		{"all agree", 12431, 0, 0, 0.1, 0.1, "100% of 12,431 answers agree; no real differences; shadow p99 as fast as live's"},
-		{"some differ", 12427, 4, 0, 0.1, 0.112, "99.96% of 12,431 answers agree; 4 real differences; shadow p99 12 ms slower"},
-		{"one differs", 99, 1, 0, 0.1, 0.05, "99% of 100 answers agree; 1 real difference; shadow p99 50 ms faster"},
-		{"one answer, which agrees", 1, 0, 0, 0.1, 0.1, "100% of 1 answer agrees; no real differences; shadow p99 as fast as live's"},
-		{"one answer, which differs", 0, 1, 0, 0.1, 0.1, "0% of 1 answer agrees; 1 real difference; shadow p99 as fast as live's"},
-		{"only noise", 0, 12431, 12431, 0.1, 0.1, "0% of 12,431 answers agree; 12,431 differ in noise only; no real differences; shadow p99 as fast as live's"},
-		{"one in noise only", 9, 1, 1, 0.1, 0.1, "90% of 10 answers agree; 1 differs in noise only; no real differences; shadow p99 as fast as live's"},
-		{"noise and more", 0, 2000, 1998, 1, 2.5, "0% of 2,000 answers agree; 1,998 differ in noise only; 2 real differences; shadow p99 1.5 s slower"},
+		{"nothing yet", Comparison{State: compare.StateNone}, "no answers compared yet"},
+		{"early", Comparison{State: compare.StateEarly, Compared: 12, Agreeing: 12}, "12 answers are too few to say"},
+		{"one", Comparison{State: compare.StateEarly, Compared: 1, Agreeing: 1}, "1 answer is too few to say"},
+		{"early, and wrong", Comparison{State: compare.StateEarly, Compared: 12, Real: 10}, "12 answers are too few to say; 10 of them really differ"},
+		{"differs", Comparison{State: compare.StateDiffers, Compared: 12431, Agreeing: 12427, Real: 4}, "4 of 12,431 answers really differ (0.03%)"},
+		{"one differs", Comparison{State: compare.StateDiffers, Compared: 100, Agreeing: 97, Real: 1, Undecided: 2}, "1 of 100 answers really differs (1%), 2 more cannot be decided"},
+		{"undecided", Comparison{State: compare.StateUndecided, Compared: 1200, Undecided: 1200}, "1,200 of 1,200 answers differ in what cannot be decided (100%)"},
+		{"undecided for another reason", Comparison{State: compare.StateUndecided, Compared: 1200, Agreeing: 1200, Reasons: []string{"the shadow is left alone (paused)"}}, "100% of 1,200 answers agree, but the shadow is left alone (paused)"},
+		{"agrees", Comparison{State: compare.StateAgrees, Compared: 1200, Agreeing: 1200}, "100% of 1,200 answers agree"},
+		{"agrees but for noise", Comparison{State: compare.StateAgrees, Compared: 1200, Agreeing: 1200, Noise: 1200}, "100% of 1,200 answers agree, 1,200 of them but for noise"},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			c := &Comparison{
-				Compared: test.matched + test.mismatched, Matched: test.matched, Mismatched: test.mismatched, OnlyNoise: test.noise,
-				Live: &Latency{P99: test.live}, Shadow: &Latency{P99: test.shadow},
-			}
-			if got := c.verdict(); got != test.want {
-				t.Errorf("got  %s\nwant %s", got, test.want)
-			}
-		})
+		c := test.comparison
+		if got := c.headline(); got != test.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", test.name, got, test.want)
+		}
 	}
 }
 
@@ -53,26 +49,6 @@ func TestPercentagesAreRoundedDown(t *testing.T) {
 	for _, test := range tests {
 		if got := percent(test.n, test.of); got != test.want {
 			t.Errorf("%d of %d: got %s, want %s", test.n, test.of, got, test.want)
-		}
-	}
-}
-
-func TestSlowerIsSaidOnlyWhereItIsMeasurable(t *testing.T) {
-	tests := []struct {
-		live, shadow float64
-		want         string
-	}{
-		{0.1, 0.1, "shadow p99 as fast as live's"},
-		{0.1, 0.105, "shadow p99 as fast as live's"}, // within a sixteenth, as quantiles are
-		{0.0002, 0.001, "shadow p99 as fast as live's"},
-		{0.0002, 0.0014, "shadow p99 1.2 ms slower"},
-		{0.1, 0.2, "shadow p99 100 ms slower"},
-		{0.2, 0.1, "shadow p99 100 ms faster"},
-		{5, 1, "shadow p99 4.0 s faster"},
-	}
-	for _, test := range tests {
-		if got := slower(test.live, test.shadow); got != test.want {
-			t.Errorf("live %v, shadow %v: got %q, want %q", test.live, test.shadow, got, test.want)
 		}
 	}
 }
@@ -99,36 +75,46 @@ func TestDurationsHaveTheUnitThatSuitsThem(t *testing.T) {
 	}
 }
 
-// What a verdict holds arrives in the document, and the document as JSON has
-// null only where there is nothing to say, and no list that is null.
+// What a verdict holds arrives in the document.
 func TestDocumentsHaveWhatComparingHasShown(t *testing.T) {
-	rules := &compare.Rules{Body: compare.JSON, MaxBodySize: 1 << 16, Keep: 20, Show: compare.Values}
+	rules := &compare.Rules{Body: compare.JSON, MaxBodySize: 1 << 16, Examples: 5, Minimum: 2, Show: compare.Values, Epoch: "build 4711"}
 	v := compare.NewVerdict()
 	v.Begin(rules)
-	request := &compare.Request{Method: "GET", Path: "/invoices/2026-0042", At: generated}
 	header := http.Header{"Content-Type": {"application/json"}}
 	live := &compare.Answer{Status: 200, Header: header, Body: []byte(`{"total":178.50}`), Took: 20 * time.Millisecond}
 	shadow := &compare.Answer{Status: 200, Header: header, Body: []byte(`{"total":178.49}`), Took: 40 * time.Millisecond}
-	v.Add(rules, request, live, shadow, compare.Judge(rules, live, shadow))
 	alike := &compare.Answer{Status: 200, Header: header, Body: live.Body, Took: shadow.Took}
-	v.Add(rules, request, live, alike, compare.Judge(rules, live, alike))
+	request := &compare.Request{Method: "GET", Path: "/invoices/2026-0042", At: generated, ID: "7f3a-91"}
+	for i := 0; i < 40; i++ {
+		answer := alike
+		if i == 7 {
+			answer = shadow
+		}
+		v.Add(rules, request, live, answer, compare.Judge(rules, live, answer))
+	}
 	v.Add(rules, request, live, nil, compare.Skip(compare.ShadowFailed))
 
 	m := reports()
-	m.AddVerdict(v.Snapshot())
+	m.AddVerdict(v.Snapshot(), generated)
 	c := m.Comparison
-	if c.Compared != 2 || c.Matched != 1 || c.Mismatched != 1 || c.Agreement == nil || *c.Agreement != 0.5 || c.Show != compare.Values {
-		t.Errorf("got %+v, want one of two matched, and values shown", c)
+	if c.State != compare.StateDiffers || c.Compared != 40 || c.Agreeing != 39 || c.Real != 1 || c.Show != compare.Values || c.Epoch != "build 4711" {
+		t.Errorf("got %+v, want one of 40 that really differs", c)
 	}
-	// Latencies are known to within a sixteenth.
-	if want := "50% of 2 answers agree; 1 real difference; shadow p99 19 ms slower"; c.Verdict != want {
-		t.Errorf("verdict: got %q, want %q", c.Verdict, want)
+	if want := "1 of 40 answers really differs (2.5%)"; c.Headline != want {
+		t.Errorf("headline: got %q, want %q", c.Headline, want)
 	}
-	if len(c.Differences) != 1 || c.Differences[0].Key != "$.total" || c.Differences[0].Live != "178.50" || c.Differences[0].Where != "GET /invoices/*" {
-		t.Errorf("differences: got %+v, want one of $.total", c.Differences)
+	if len(c.Differences) != 1 || len(c.Differences[0].Examples) != 1 {
+		t.Fatalf("differences: got %+v, want one with an example", c.Differences)
 	}
-	if len(c.Mismatches) != 1 || c.Mismatches[0].Path != "/invoices/2026-0042" || len(c.Mismatches[0].Differences) != 1 {
-		t.Errorf("mismatches: got %+v, want the one", c.Mismatches)
+	d := c.Differences[0]
+	if d.Endpoint != "GET /invoices/*" || d.Key != "$.total" || d.Judgement != compare.Real || d.Count != 1 || d.Pairs != 40 || d.Ignore != "$.total" {
+		t.Errorf("got %+v, want $.total of GET /invoices/*, real", d)
+	}
+	if e := d.Examples[0]; e.Live != "178.50" || e.Shadow != "178.49" || e.Path != "/invoices/2026-0042" || e.RequestID != "7f3a-91" {
+		t.Errorf("got %+v, want the pair", e)
+	}
+	if len(c.Endpoints) != 1 || c.Endpoints[0].Endpoint != "GET /invoices/*" || c.Endpoints[0].Compared != 40 || c.Endpoints[0].Skipped[compare.ShadowFailed] != 1 || c.Endpoints[0].State != compare.StateDiffers {
+		t.Errorf("endpoints: got %+v, want the one", c.Endpoints)
 	}
 	if m.Compared[compare.Skipped] != 1 || m.Skipped[compare.ShadowFailed] != 1 || c.Skipped[compare.ShadowFailed] != 1 {
 		t.Errorf("skipped: got %v, %v and %v, want 1 for %s", m.Compared, m.Skipped, c.Skipped, compare.ShadowFailed)
@@ -140,11 +126,35 @@ func TestDocumentsHaveWhatComparingHasShown(t *testing.T) {
 	}
 }
 
+// A shadow that is ill of late leaves nothing that agrees.
+func TestIllShadowsLeaveItUndecided(t *testing.T) {
+	rules := &compare.Rules{Body: compare.JSON, MaxBodySize: 1 << 16, Minimum: 2}
+	v := compare.NewVerdict()
+	v.Begin(rules)
+	answer := &compare.Answer{Status: 200, Header: http.Header{}, Body: []byte("{}")}
+	for i := 0; i < 40; i++ {
+		v.Add(rules, &compare.Request{Method: "GET", Path: "/invoices"}, answer, answer, compare.Judge(rules, answer, answer))
+	}
+	for what, spoil := range map[string]func(*Middleware){
+		"agrees":    func(_ *Middleware) {},
+		"paused":    func(m *Middleware) { m.State.Paused = true },
+		"fails too": func(m *Middleware) { m.State.Failing = true },
+	} {
+		m := reports()
+		spoil(m)
+		m.AddVerdict(v.Snapshot(), generated)
+		c := m.Comparison
+		if what == "agrees" && c.State != compare.StateAgrees || what != "agrees" && (c.State != compare.StateUndecided || !strings.Contains(c.Headline, what)) {
+			t.Errorf("%s: got %s, %q", what, c.State, c.Headline)
+		}
+	}
+}
+
 func TestJSONHasNoListThatIsNull(t *testing.T) {
 	v := compare.NewVerdict()
 	v.Begin(&compare.Rules{Show: compare.Hashes})
 	m := reports()
-	m.AddVerdict(v.Snapshot())
+	m.AddVerdict(v.Snapshot(), generated)
 	var out bytes.Buffer
 	if err := WriteJSON(&out, documentOf(m)); err != nil {
 		t.Fatal(err)
@@ -161,7 +171,7 @@ func TestJSONHasNoListThatIsNull(t *testing.T) {
 		t.Fatalf("got %d middlewares, want 1", len(back.Middlewares))
 	}
 	for name, value := range back.Middlewares[0].Comparison {
-		if value == nil && name != "agreement" {
+		if value == nil && name != "previous" {
 			t.Errorf("%s is null", name)
 		}
 	}

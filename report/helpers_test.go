@@ -24,10 +24,10 @@ func took(n int, d time.Duration) *Latency {
 // billing is a mirror that compares, with four answers in 12,431 that differ.
 func billing() *Middleware {
 	failed := before(11 * time.Minute)
-	return &Middleware{
+	m := &Middleware{
 		Name: "shadow-billing@docker", Shadow: "http://billing-next:8080", Since: before(26 * time.Hour),
 		State:    State{LastError: "no whole answer within the timeout", LastErrorAt: &failed},
-		Eligible: 124513, Mirrored: 12471,
+		Mirrored: 12471,
 		Dropped:  map[string]int64{"sampling": 112030, "too_large": 9, "method": 3011},
 		Failed:   map[string]int64{"connect": 0, "timeout": 3, "tls": 0, "protocol": 0, "internal": 0},
 		InFlight: 2,
@@ -37,39 +37,51 @@ func billing() *Middleware {
 		Skipped:    map[string]int64{compare.TooLarge: 40},
 		Comparison: billingComparison(),
 	}
+	m.AddLosses()
+	return m
 }
 
 func billingComparison() *Comparison {
 	since := before(time.Hour)
+	index := 3
 	c := &Comparison{
-		Since: since, Show: compare.Values, Compared: 12431, Matched: 12427, Mismatched: 4,
+		Since: since, State: compare.StateDiffers, Reasons: []string{}, Show: compare.Values,
+		Compared: 12431, Agreeing: 12427, Real: 4, Noise: 12427,
 		Skipped: map[string]int64{compare.TooLarge: 40},
 		Live:    took(12, 22*time.Millisecond), Shadow: took(12, 31*time.Millisecond), Difference: Quantiles{P50: 0.009, P90: 0.009, P99: -0.002},
 		Statuses: []StatusPair{{Live: 200, Shadow: 200, Count: 12362}, {Live: 404, Shadow: 404, Count: 67}, {Live: 200, Shadow: 500, Count: 2}},
-		Differences: []Difference{
-			{Key: "$.lines[*].total", Count: 2, Share: 0.0004, Where: "GET /invoices/*", Live: "178.50", Shadow: "178.49", First: since, Last: before(3 * time.Minute)},
-			{Key: "$.requestId", Count: 12431, Share: 1, Noise: true, Ignore: "$.requestId", Where: "GET /invoices/*", Live: `"9f86"`, Shadow: `"ab12"`, First: since, Last: generated},
+		Endpoints: []Endpoint{
+			{Endpoint: "GET /invoices/*", State: compare.StateDiffers, Compared: 12400, Real: 4, Noise: 12396, Live: Quantiles{P50: 0.022}, Shadow: Quantiles{P50: 0.031}},
+			{Endpoint: "PUT /scans/*", State: compare.StateAgrees, Compared: 31, Noise: 31, Skipped: map[string]int64{compare.TooLarge: 40}},
 		},
-		Ignore: []string{"$.requestId"},
+		Differences: []Difference{
+			{
+				Endpoint: "GET /invoices/*", Key: "$.lines[*].total", Judgement: compare.Real, Relation: "-0.01", Count: 4, Pairs: 10000, First: since, Last: before(3 * time.Minute),
+				Examples: []Example{{
+					At: before(3 * time.Minute), Path: "/invoices/2026-0042", RequestID: "7f3a-91", LiveStatus: 200, ShadowStatus: 200,
+					Live: "178.50", Shadow: "178.49", Relation: "-0.01", Index: &index,
+				}},
+			},
+			{Endpoint: "GET /invoices/*", Key: "$.requestId", Judgement: compare.Noise, Count: 12400, Pairs: 12400, Ignore: "$.requestId", First: since, Last: generated},
+			{Endpoint: "PUT /scans/*", Key: "$.requestId", Judgement: compare.Noise, Count: 31, Pairs: 31, Ignore: "$.requestId", First: since, Last: generated},
+		},
 		Timeline: Timeline{Width: 600, Intervals: []Interval{
-			{Start: since, Matched: 4000}, {Start: since.Add(10 * time.Minute), Matched: 396, Mismatched: 4}, {Start: since.Add(50 * time.Minute), Matched: 8031},
-		}},
-		Mismatches: []Mismatch{{
-			At: before(3 * time.Minute), Method: "GET", Path: "/invoices/2026-0042", Live: Side{Status: 200, Took: 0.0213}, Shadow: Side{Status: 200, Took: 0.034},
-			Differences: []Values{{Key: "$.lines[*].total", Live: "178.50", Shadow: "178.49"}},
+			{Start: since, Same: 4000}, {Start: since.Add(10 * time.Minute), Same: 396, Differ: 4}, {Start: since.Add(50 * time.Minute), Same: 8031},
 		}},
 	}
-	c.Verdict = c.verdict()
+	c.Headline = c.headline()
 	return c
 }
 
 // reports is a mirror that does not compare.
 func reports() *Middleware {
-	return &Middleware{
-		Name: "shadow-reports@file", Shadow: "https://reports-next:8443", Since: before(time.Hour), Eligible: 7, Mirrored: 7,
+	m := &Middleware{
+		Name: "shadow-reports@file", Shadow: "https://reports-next:8443", Since: before(time.Hour), Mirrored: 7,
 		Dropped: map[string]int64{}, Failed: map[string]int64{}, Answers: map[string]int64{"2xx": 7},
 		ShadowLatency: took(7, 5*time.Millisecond), ComparedLive: took(0, 0), ComparedShadow: took(0, 0), Compared: map[string]int64{}, Skipped: map[string]int64{},
 	}
+	m.AddLosses()
+	return m
 }
 
 // fresh is a mirror that compares and has met no request.
@@ -79,7 +91,21 @@ func fresh() *Middleware {
 	m.Mirrored = 0
 	m.Answers = map[string]int64{}
 	m.ShadowLatency = took(0, 0)
-	m.Comparison = &Comparison{Since: before(time.Second), Show: compare.Hashes, Live: took(0, 0), Shadow: took(0, 0), Verdict: "no answers compared yet"}
+	m.Comparison = &Comparison{Since: before(time.Second), Show: compare.Hashes, State: compare.StateNone, Live: took(0, 0), Shadow: took(0, 0), Headline: "no answers compared yet"}
+	return m
+}
+
+// mistakenMirror is one that mirrored until its options were spoilt.
+func mistakenMirror() *Middleware {
+	m := billing()
+	m.Name = "shadow-ledger@docker"
+	m.Shadow = ""
+	m.Comparison = nil
+	m.ConfigErrors = 2
+	m.Mistakes = []string{
+		`timeout: "2 s": takes a duration above 0, such as 500ms or 5s, or a number of seconds`,
+		"maxBodysise: there is no such option; the nearest is maxBodySize",
+	}
 	return m
 }
 

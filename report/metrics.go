@@ -22,14 +22,20 @@ func WriteJSON(w io.Writer, d *Document) error {
 // WriteMetrics writes the counts and latencies in Prometheus's text format.
 //
 // Every series has the label middleware; beside it there are only labels whose
-// values this package knows, so traffic adds no series.
+// values this package knows, and those of mirror_info, which are options, so traffic
+// adds no series.
 func WriteMetrics(w io.Writer, d *Document) error {
 	m := &metrics{document: d}
-	m.counter("mirror_eligible_requests_total", "Requests that could be mirrored and whose mirroring is over: mirrored, failed or dropped.",
+	m.gauge("mirror_config_errors", "Mistakes in the options. While there are any, nothing is mirrored, and live serves every request.",
+		func(r *Middleware) int64 { return int64(r.ConfigErrors) })
+	m.info()
+	m.counter("mirror_eligible_requests_total", "Requests that could be mirrored and whose mirroring is over: mirrored, lost, or left out by percent.",
 		func(r *Middleware) int64 { return r.Eligible })
 	m.counter("mirror_mirrored_requests_total", "Requests that the shadow answered, with whatever status.",
 		func(r *Middleware) int64 { return r.Mirrored })
-	m.counters("mirror_dropped_requests_total", "Requests that were not mirrored, by reason; method, upgrade, connect, grpc and marked are not eligible.",
+	m.counters("mirror_lost_requests_total", "Requests that were to be mirrored and were not, by reason: dropped, or failed. What percent leaves out is not among them.",
+		"reason", LossReasons, func(r *Middleware) map[string]int64 { return r.Lost })
+	m.counters("mirror_dropped_requests_total", "Requests of which no copy was sent, by reason; method, upgrade, connect_method, grpc, marked and sampling are no losses.",
 		"reason", DropReasons, func(r *Middleware) map[string]int64 { return r.Dropped })
 	m.counters("mirror_failed_requests_total", "Requests that the shadow did not answer, or not wholly, by kind of failure.",
 		"kind", FailureKinds, func(r *Middleware) map[string]int64 { return r.Failed })
@@ -76,6 +82,16 @@ func (m *metrics) head(name, help, kind string) {
 
 func (m *metrics) sample(name, labels string, value string) {
 	m.out.WriteString(name + "{" + labels + "} " + value + "\n")
+}
+
+// info says of each mirror that it is on, and with what.
+func (m *metrics) info() {
+	m.head("mirror_info", "Always 1, for each middleware that mirrors: to what URL, and what share of the requests.", "gauge")
+	for _, r := range m.document.Middlewares {
+		if r.Shadow != "" {
+			m.sample("mirror_info", label("middleware", r.Name)+","+label("url", r.Shadow)+","+label("percent", strconv.FormatFloat(r.Percent, 'g', -1, 64)), "1")
+		}
+	}
 }
 
 func (m *metrics) counter(name, help string, value func(*Middleware) int64) {

@@ -105,6 +105,29 @@ func TestMetricsHaveEveryNumber(t *testing.T) {
 	}
 }
 
+func TestMetricsSayWhatMirrorsAndWhatIsMistaken(t *testing.T) {
+	good := billing()
+	good.Percent = 12.5
+	values, kinds := exposed(t, documentOf(good, mistakenMirror()))
+	for key, want := range map[string]string{
+		`mirror_info{middleware="shadow-billing@docker",url="http://billing-next:8080",percent="12.5"}`: "1",
+		`mirror_config_errors{middleware="shadow-billing@docker"}`:                                      "0",
+		`mirror_config_errors{middleware="shadow-ledger@docker"}`:                                       "2",
+	} {
+		if got := values[key]; got != want {
+			t.Errorf("%s: got %q, want %s", key, got, want)
+		}
+	}
+	for key := range values {
+		if strings.HasPrefix(key, `mirror_info{middleware="shadow-ledger`) {
+			t.Errorf("%s, though it mirrors nothing", key)
+		}
+	}
+	if kinds["mirror_info"] != "gauge" || kinds["mirror_config_errors"] != "gauge" {
+		t.Errorf("kinds %v, want gauges", kinds)
+	}
+}
+
 func TestEveryReasonToDropHasASeries(t *testing.T) {
 	values, _ := exposed(t, documentOf(reports()))
 	for _, reason := range DropReasons {
@@ -149,7 +172,7 @@ func TestLabelsAreEscaped(t *testing.T) {
 
 func TestMetricsOfNoMirrorAreFamiliesWithoutSeries(t *testing.T) {
 	values, kinds := exposed(t, documentOf())
-	if len(values) != 0 || len(kinds) != 14 {
-		t.Errorf("got %d series in %d families, want none in 14", len(values), len(kinds))
+	if len(values) != 0 || len(kinds) != 17 {
+		t.Errorf("got %d series in %d families, want none in 17", len(values), len(kinds))
 	}
 }

@@ -28,15 +28,27 @@ var page = template.Must(template.New("page").Parse(pageHead + "<style>" + pageS
 
 // WritePage writes the page for people: one document, without anything to load,
 // without script, and as well-formed as XML. With the option refresh=0 it does
-// not load itself anew. Its links are relative to base or, if that is "", to the
-// page's own address.
-func WritePage(w io.Writer, d *Document, options url.Values, base string) error {
+// not load itself anew. Its links are relative to the page's own address; see WithBase.
+func WritePage(w io.Writer, d *Document, options url.Values) error {
 	var out bytes.Buffer
-	v := newView(d, options)
-	v.Base = base
-	if err := page.Execute(&out, v); err != nil {
+	if err := page.Execute(&out, newView(d, options)); err != nil {
 		return err
 	}
 	_, err := w.Write(out.Bytes())
 	return err
+}
+
+var baseElement = template.Must(template.New("base").Parse(`<base href="{{.}}"/>` + "\n"))
+
+// WithBase returns the page with its links relative to base. The page itself stays as it
+// is.
+func WithBase(page []byte, base string) ([]byte, error) {
+	var out bytes.Buffer
+	head := bytes.Index(page, []byte(firstElement)) + len(firstElement)
+	out.Write(page[:head])
+	if err := baseElement.Execute(&out, base); err != nil {
+		return nil, err
+	}
+	out.Write(page[head:])
+	return out.Bytes(), nil
 }

@@ -3,12 +3,14 @@ package report
 // The page's parts. In pageStyle there are no comments, because html/template
 // takes them out, and the policy has the hash of the style as it arrives.
 
+// firstElement is the head's first, behind which [WithBase] writes another.
+const firstElement = `<meta charset="utf-8"/>
+`
+
 const pageHead = `<!DOCTYPE html>
 <html lang="en">
 <head>
-<meta charset="utf-8"/>
-{{if .Base}}<base href="{{.Base}}"/>
-{{end}}<meta name="viewport" content="width=device-width, initial-scale=1"/>
+` + firstElement + `<meta name="viewport" content="width=device-width, initial-scale=1"/>
 <meta name="color-scheme" content="light dark"/>
 <meta name="robots" content="noindex"/>
 {{if .Refresh}}<meta http-equiv="refresh" content="{{.Refresh}}"/>
@@ -76,6 +78,7 @@ time { white-space: nowrap; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); } .calm { color: var(--muted); }
 .banner { display: flex; flex-wrap: wrap; gap: .25rem 1rem; align-items: center; justify-content: space-between; }
 .state { display: grid; gap: .2rem; }
+.mistakes { display: grid; gap: .5rem; margin: .35rem 0; border-left: 4px solid var(--bad); padding-left: .6rem; overflow-wrap: anywhere; }
 .warning { border-left: 4px solid var(--warn); padding-left: .6rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1rem; margin-bottom: 1rem; align-items: stretch; }
 .column { display: flex; flex-direction: column; gap: 1rem; min-width: 0; }
@@ -194,7 +197,7 @@ const pageBody = `</head>
 {{define "mirror"}}<section class="mirror" id="{{.ID}}" aria-labelledby="{{.ID}}-name">
 <div class="card">
 <div class="banner">
-<h2 class="name" id="{{.ID}}-name"><bdi>{{.Name}}</bdi>{{if .Shadow}} <span class="muted">mirrors to <bdi>{{.Shadow}}</bdi></span>{{end}}</h2>
+<h2 class="name" id="{{.ID}}-name"><bdi>{{.Name}}</bdi>{{if .Shadow}} <span class="muted">mirrors {{.Share}} to <bdi>{{.Shadow}}</bdi></span>{{end}}</h2>
 {{template "status" .Status}}
 </div>
 <p class="verdict">{{.Verdict}}</p>
@@ -202,18 +205,34 @@ const pageBody = `</head>
 {{- range .Warnings}}
 <p class="warning"><strong>Note:</strong> {{.}}</p>
 {{- end}}
-{{- if .Paused}}
+{{- if .Mistakes}}
+<p>Live is served as without the mirror, until these options are put right. (A middleware with <code>serve</code> answers 500.)</p>
+<ul class="mistakes">
+{{- range .Mistakes}}
+<li><bdi class="value">{{.}}</bdi></li>
+{{- end}}
+</ul>
+{{- else if .Paused}}
 <p><strong>Paused</strong> since {{template "since" .PausedSince}}: the shadow kept failing and is left alone, but for a probe now and then.</p>
 {{- else}}
 <p><strong>Running.</strong></p>
 {{- end}}
+<p>{{if .LostNone}}{{.Lost}}.{{else}}<strong>{{.Lost}}.</strong>{{end}}</p>
 {{- if .LastError}}
 <p>Last error {{template "since" .LastErrorAt}}: <bdi class="value">{{.LastError}}</bdi></p>
 {{- else}}
 <p>No error so far.</p>
 {{- end}}
-{{- if .Compares}}
-<p class="muted">{{.Compared}} compared since {{template "since" .ComparedSince}}.</p>
+{{- if .Mistakes}}
+{{- else if .Compares}}
+{{- if .Reasons}}
+<ul class="reasons">
+{{- range .Reasons}}
+<li><bdi class="value">{{.}}</bdi></li>
+{{- end}}
+</ul>
+{{- end}}
+<p class="muted">{{.Compared}} compared since {{template "since" .ComparedSince}}{{if .Epoch}}, <bdi class="value">{{.Epoch}}</bdi>{{end}}.{{if .Previous}} Before: <bdi class="value">{{.Previous}}</bdi>.{{end}}</p>
 {{- else}}
 <p>To compare the answers of live and the shadow, give the middleware the option <code>compare</code>. As a label: <code>{{.CompareLabel}}</code></p>
 {{- end}}
@@ -242,18 +261,15 @@ const pageBody = `</head>
 {{- end}}
 </dl>
 </div>
-{{- if .Compares}}
-{{template "mismatches" .}}
-{{- end}}
 <div class="card">
-<h3>Losses by reason</h3>
+<h3>What was not mirrored, by reason</h3>
 {{- range .Losses}}{{template "tally" .}}{{end}}
 </div>
 </section>{{end}}
 {{define "rate"}}
 <div class="card">
-<h3>Agreement over time</h3>
-<svg class="chart" role="img" width="100%" height="196"><title>Share of answers that agree, over time</title><desc>{{.Summary}}</desc>
+<h3>Answers over time</h3>
+<svg class="chart" role="img" width="100%" height="196"><title>Share of answers that are the same, over time</title><desc>{{.Summary}}</desc>
 <line x1="0" x2="100%" y1="18" y2="18"/><line x1="0" x2="100%" y1="68" y2="68"/><line x1="0" x2="100%" y1="118" y2="118"/><line x1="0" x2="100%" y1="172" y2="172"/>
 <text x="0" y="14">{{.Top}}</text><text x="0" y="64">{{.Middle}}</text><text x="0" y="114">{{.Bottom}}</text><text x="0" y="137">answers</text>
 <svg class="plot" x="0" y="18" width="100%" height="100" viewBox="0 0 100 100" preserveAspectRatio="none"><path class="rate" d="{{.Path}}"/></svg>
@@ -262,11 +278,11 @@ const pageBody = `</head>
 </svg>
 <p class="small muted apart">The axis begins at {{.Bottom}}. Where the line breaks, no answers were compared.</p>
 <details><summary class="small">The same in numbers</summary>
-<div class="scroll" tabindex="0" role="group" aria-label="Agreement over time, table">
+<div class="scroll" tabindex="0" role="group" aria-label="Answers over time, table">
 <table class="small"><caption>Answers by interval</caption>
-<thead><tr><th scope="col">From</th><th scope="col" class="number">Agree</th><th scope="col" class="number">Differ</th><th scope="col" class="number">Share</th></tr></thead>
+<thead><tr><th scope="col">From</th><th scope="col" class="number">Same</th><th scope="col" class="number">Differ</th><th scope="col" class="number">Share</th></tr></thead>
 <tbody>{{range .Rows}}
-<tr><th scope="row"><time datetime="{{.At}}">{{.At}}</time></th><td class="number">{{.Matched}}</td><td class="number">{{.Mismatched}}</td><td class="number">{{.Share}}</td></tr>{{end}}
+<tr><th scope="row"><time datetime="{{.At}}">{{.At}}</time></th><td class="number">{{.Same}}</td><td class="number">{{.Differ}}</td><td class="number">{{.Share}}</td></tr>{{end}}
 </tbody></table>
 </div></details>
 </div>
@@ -324,22 +340,33 @@ const pageBody = `</head>
 </div>
 {{- end}}
 {{define "differences"}}
+{{- if .Endpoints}}
+<div class="card">
+<h3>Endpoints</h3>
+<div class="scroll" tabindex="0" role="group" aria-label="Endpoints, table">
+<table><caption>Pairs of answers by endpoint, and half of them took at most</caption>
+<thead><tr><th scope="col">Endpoint</th><th scope="col">State</th><th scope="col" class="number">Compared</th><th scope="col" class="number">Left out</th><th scope="col" class="number">Real</th><th scope="col" class="number">Undecided</th><th scope="col" class="number">Noise</th><th scope="col" class="number key-live">Live</th><th scope="col" class="number key-shadow">Shadow</th></tr></thead>
+<tbody>{{range .Endpoints}}
+<tr><th scope="row"><bdi class="value">{{.Name}}</bdi></th><td>{{template "status" .Status}}</td><td class="number">{{.Compared}}</td><td class="number">{{.Left}}</td><td class="number">{{.Real}}</td><td class="number">{{.Undecided}}</td><td class="number">{{.Noise}}</td><td class="number">{{.Live}}</td><td class="number">{{.Shadow}}</td></tr>{{end}}
+</tbody></table>
+</div>
+{{- if .MoreEndpoints}}
+<p class="apart">{{.MoreEndpoints}} in <a href="report.json">report.json</a>.</p>
+{{- end}}
+</div>
+{{- end}}
 <div class="card">
 <h3>Differences</h3>
 {{- if .Hint}}
 <p class="small muted">{{.Hint}}</p>
 {{- end}}
-<h4>Real</h4>
-{{- if .Real.Rows}}
-{{template "list" .Real}}
-{{- else}}
-<p class="muted">None so far.</p>
-{{- end}}
-{{- if .Noise.Rows}}
-<h4>Noise</h4>
-<p class="small muted apart">By all appearances made anew for each answer, such as identifiers and times: different in nearly every pair, and hardly ever the same value twice.</p>
-{{- with .Ignore}}
-<p class="apart">To leave it out, add this to the options of the middleware, beside the paths that are there:</p>
+{{- $ignore := .Ignore}}
+{{- range .Sorts}}
+<h4>{{.Title}}</h4>
+{{- if .Rows}}
+<p class="small muted apart">{{.Meaning}}</p>
+{{- if eq .Title "Noise"}}{{with $ignore}}
+<p class="apart">To leave it out, add this to the options of the middleware, beside the rules that are there:</p>
 <pre tabindex="0" role="group" aria-label="As YAML">{{.YAML}}</pre>
 {{- if .Label}}
 <p>Or as a label in Docker Compose, which writes <code>$$</code> for <code>$</code>:</p>
@@ -347,57 +374,38 @@ const pageBody = `</head>
 {{- end}}
 {{- if .Left}}
 <p class="small muted">{{.Left}}</p>
-{{- end}}
-{{- end}}
-<details><summary>{{.Noise.Count}}, with an example each</summary>
-{{template "list" .Noise}}
+{{- end}}{{end}}{{end}}
+{{- if .Open}}
+{{template "list" .}}
+{{- else}}
+<details><summary>{{.Count}}</summary>
+{{template "list" .}}
 </details>
+{{- end}}
+{{- else}}
+<p class="muted">None so far.</p>
+{{- end}}
 {{- end}}
 </div>
 {{- end}}
 {{define "list"}}<ol>
 {{- range .Rows}}
 <li class="difference">
-<div class="what"><code>{{.Key}}</code><span>{{.Pairs}}</span></div>
+<div class="what"><bdi class="value">{{.Endpoint}}</bdi> <code>{{.Key}}</code>{{if .Relation}} <span class="value">{{.Relation}}</span>{{end}} <span>{{.Pairs}}</span></div>
+{{- range .Examples}}
 <dl class="sides">
 <div class="side"><dt class="key-live">Live</dt><dd class="value">{{.Live}}</dd></div>
 <div class="side dashed"><dt class="key-shadow">Shadow</dt><dd class="value">{{.Shadow}}</dd></div>
 </dl>
-<p class="small muted">Latest in <bdi class="value">{{.Where}}</bdi>, {{template "time" .Last}}; first {{template "time" .First}}</p>
+<p class="small muted">{{template "time" .At}}: <bdi class="value">{{.Request}}</bdi>, {{.Statuses}}{{if .Index}}, at index {{.Index}}{{end}}{{if .Relation}}, <span class="value">{{.Relation}}</span>{{end}}{{if .ID}}, request <bdi class="value">{{.ID}}</bdi>{{end}}</p>
+{{- end}}
+<p class="small muted">Latest {{template "time" .Last}}, first {{template "time" .First}}.{{if .Ignore}} To ignore it: <code>{{.Ignore}}</code>{{end}}</p>
 </li>
 {{- end}}
 </ol>
 {{- if .More}}
 <p class="apart">{{.More}} in <a href="report.json">report.json</a>.</p>
 {{- end}}{{end}}
-{{define "mismatches"}}
-<div class="card">
-<h3>Latest mismatches</h3>
-{{- if .Mismatches}}
-<div class="mismatches">
-{{- range .Mismatches}}
-<details class="mismatch"><summary><span class="value">{{.Request}}</span> <span>{{.Differs}}</span> <span class="muted small">live {{.LiveStatus}} in {{.LiveTook}}, shadow {{.ShadowStatus}} in {{.ShadowTook}}, {{template "time" .At}}</span></summary>
-<div class="scroll" tabindex="0" role="group" aria-label="What differs, table">
-<table class="values"><caption>What differs</caption>
-<thead><tr><th scope="col">What</th><th scope="col" class="key-live">Live</th><th scope="col" class="key-shadow">Shadow</th></tr></thead>
-<tbody>{{range .Values}}
-<tr><th scope="row"><code>{{.Key}}</code></th><td><span class="value">{{.Live}}</span></td><td><span class="value">{{.Shadow}}</span></td></tr>{{end}}
-</tbody></table>
-</div>
-{{- if .More}}
-<p class="small">{{.More}} in <a href="report.json">report.json</a>.</p>
-{{- end}}
-</details>
-{{- end}}
-</div>
-{{- if .MoreMismatches}}
-<p class="apart">{{.MoreMismatches}} in <a href="report.json">report.json</a>.</p>
-{{- end}}
-{{- else}}
-<p class="muted">None are kept.</p>
-{{- end}}
-</div>
-{{- end}}
 {{define "tally"}}
 <div class="tally">
 <h4>{{.Title}}</h4>

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/trafficshadow/mirror/compare"
 )
 
 // An element is one of a page.
@@ -28,7 +30,7 @@ func written(t *testing.T, d *Document, query string) (string, []*element) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := WritePage(&out, d, options, ""); err != nil {
+	if err := WritePage(&out, d, options); err != nil {
 		t.Fatal(err)
 	}
 	var all []*element
@@ -94,7 +96,7 @@ func pages() map[string]*Document {
 	paused.State.PausedSince = &since
 	return map[string]*Document{
 		"comparing": documentOf(billing()), "not comparing": documentOf(reports()), "nothing yet": documentOf(fresh()),
-		"paused": documentOf(paused), "no mirror": documentOf(), "several": documentOf(billing(), fresh(), reports(), paused), "hostile": documentOf(hostile()),
+		"paused": documentOf(paused), "mistaken": documentOf(mistakenMirror()), "no mirror": documentOf(), "several": documentOf(billing(), fresh(), reports(), paused, mistakenMirror()), "hostile": documentOf(hostile()),
 	}
 }
 
@@ -116,10 +118,15 @@ func hostile() *Middleware {
 	m.Failed[all] = 1
 	c := m.Comparison
 	c.Skipped[all] = 1
+	c.Epoch = all
+	c.Previous = &Epoch{Name: all}
 	for i, text := range hostileTexts {
-		c.Differences = append(c.Differences, Difference{Key: text, Count: 1, Noise: i%2 == 0, Where: "GET /" + text, Live: text, Shadow: text})
-		c.Ignore = append(c.Ignore, "$['"+text+"']")
-		c.Mismatches = append(c.Mismatches, Mismatch{At: generated, Method: text, Path: text, Differences: []Values{{Key: text, Live: text, Shadow: text}}})
+		c.Differences = append(c.Differences, Difference{
+			Endpoint: "GET /" + text, Key: text, Relation: text, Count: 1, Pairs: 1, Judgement: []string{compare.Noise, compare.Real}[i%2], Ignore: "$['" + text + "']",
+			Examples: []Example{{At: generated, Path: text, RequestID: text, Relation: text, Live: text, Shadow: text}},
+		})
+		c.Endpoints = append(c.Endpoints, Endpoint{Endpoint: text})
+		c.Reasons = append(c.Reasons, text)
 	}
 	return m
 }
@@ -159,8 +166,8 @@ func TestThePageShowsHostileTextAsText(t *testing.T) {
 	page, elements := written(t, documentOf(hostile()), "")
 	body := named(elements, "body")[0].text
 	for _, want := range hostileTexts {
-		if !strings.Contains(body, visible(want)) {
-			t.Errorf("not shown: %q", visible(want))
+		if !strings.Contains(body, Visible(want)) {
+			t.Errorf("not shown: %q", Visible(want))
 		}
 	}
 	for _, raw := range []string{"<script", "<img", "onload=alert(1)>", "<svg onload", "\u202e", "\x1b", "\x00", "]]>", "<!--"} {
@@ -293,11 +300,13 @@ func TestThePageSaysWhatAReleaseManagerNeeds(t *testing.T) {
 	_, elements := written(t, documentOf(billing()), "")
 	text := named(elements, "main")[0].text
 	for _, want := range []string{
-		"99.96% of 12,431 answers agree; 4 real differences", "Differs", "Running.", "no whole answer within the timeout", "(11 min ago)",
+		"4 of 12,431 answers really differ (0.03%)", "Differs", "Running.", "no whole answer within the timeout", "(11 min ago)",
 		"12,431 pairs compared since 2026-03-12T13:31:07Z (1 h ago)", "shadow-billing@docker", "http://billing-next:8080",
-		"$.lines[*].total", "178.49", "2 of 5,000 pairs (0.04%)", "- '$.requestId'", "compare.ignore=$$.requestId",
-		"≠ 2", "12,362", "9.0 ms slower", "2.0 ms faster", "GET /invoices/2026-0042", "live 200 in 21 ms, shadow 200 in 34 ms",
-		"None of: connect, tls, protocol, internal.", "No whole answer within timeout.", "An answer is larger than compare.maxBodySize.",
+		"GET /invoices/*", "$.lines[*].total", "-0.01", "178.49", "4 of 10,000 pairs (0.04%)", "- '$.requestId'", "compare.ignore=$$.requestId",
+		"/invoices/2026-0042, 200 and 200, at index 3, -0.01, request 7f3a-91", "PUT /scans/*",
+		"≠ 2", "12,362", "9.0 ms slower", "2.0 ms faster",
+		"12 of 12,483 lost (9 too_large, 3 timeout).", "Lost12of 12,483 that were to be mirrored", "Sampled out112,030of 124,513 eligible, by percent",
+		"None of: full, paused, body_error, stream_incomplete, connect, tls, protocol, late, internal.", "There was no whole answer within timeout. Make the shadow faster", "Both answers are larger than compare.maxBodySize",
 		"In flight2under way now", "43.0 MiB", "Counted since 2026-03-11T12:31:07Z (26 h ago)",
 	} {
 		if !strings.Contains(text, want) {
@@ -320,8 +329,8 @@ func TestThePageSaysHowToTurnComparingOn(t *testing.T) {
 			t.Errorf("the page does not say %q", want)
 		}
 	}
-	if strings.Contains(text, "Latest mismatches") {
-		t.Error("the page has mismatches where nothing is compared")
+	if strings.Contains(text, "Endpoints") {
+		t.Error("the page has endpoints where nothing is compared")
 	}
 }
 
@@ -378,32 +387,54 @@ func TestThePageIsBounded(t *testing.T) {
 	m := billing()
 	c := m.Comparison
 	long := strings.Repeat(`&<"`, 40)
-	for i := 0; i < 200; i++ {
+	for i := 0; i < 5000; i++ {
 		key := "$." + strconv.Itoa(i) + strings.Repeat("x", 190)
-		c.Differences = append(c.Differences, Difference{Key: key, Noise: i > 99, Ignore: key, Where: long, Live: long, Shadow: long})
-		c.Ignore = append(c.Ignore, key)
-	}
-	var values []Values
-	for i := 0; i < 20; i++ {
-		values = append(values, Values{Key: long, Live: long, Shadow: long})
-	}
-	for i := 0; i < 999; i++ {
-		c.Mismatches = append(c.Mismatches, Mismatch{Path: long, Differences: values})
+		examples := make([]Example, 5)
+		for j := range examples {
+			examples[j] = Example{Path: long, RequestID: long, Live: long, Shadow: long}
+		}
+		c.Differences = append(c.Differences, Difference{Endpoint: long, Key: key, Judgement: []string{compare.Real, compare.Undecided, compare.Noise, compare.Ignored}[i%4], Ignore: key, Examples: examples})
+		c.Endpoints = append(c.Endpoints, Endpoint{Endpoint: long})
 	}
 	page, elements := written(t, documentOf(m), "")
-	if n := len(classed(elements, "difference")); n != 100 {
-		t.Errorf("got %d differences, want 50 of each sort", n)
-	}
-	if n := len(classed(elements, "mismatch")); n != 50 {
-		t.Errorf("got %d mismatches, want 50", n)
+	if n := len(classed(elements, "difference")); n != 95 {
+		t.Errorf("got %d differences, want 50 that are real and 15 of each other judgement", n)
 	}
 	text := named(elements, "main")[0].text
-	for _, want := range []string{"51 more are in report.json.", "950 more are in report.json.", "15 more are in report.json."} {
+	for _, want := range []string{"1,201 more are in report.json.", "1,235 more are in report.json.", "4,982 more are in report.json."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q", want)
 		}
 	}
 	if len(page) > 1<<20 {
 		t.Errorf("the page has %d bytes, want at most 1 MiB", len(page))
+	}
+}
+
+// Whoever looks at the page sees that nothing is mirrored, and what to put right; and
+// of a mirror that is on, where it goes and what share.
+func TestPageShowsMistakesAndShares(t *testing.T) {
+	good := billing()
+	good.Percent = 12.5
+	bad := mistakenMirror()
+	bad.Mistakes = append(bad.Mistakes, `url: "<script>alert(1)</script>": takes an http or https URL`)
+	bad.ConfigErrors = 3
+	page, elements := written(t, documentOf(good, bad), "")
+	var items []string
+	for _, e := range elements {
+		if e.name == "li" && e.parent.attributes["class"] == "mistakes" {
+			items = append(items, e.text)
+		}
+	}
+	if len(items) != 3 || items[1] != bad.Mistakes[1] || items[2] != bad.Mistakes[2] {
+		t.Errorf("the page lists %q, want %q", items, bad.Mistakes)
+	}
+	for _, want := range []string{"Not mirroring", "3 mistakes in the options: nothing is mirrored", "Live is served as without the mirror, until", "mirrors 12.5% to"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if strings.Contains(page, "<script>") || strings.Count(page, "give the middleware the option") != 0 {
+		t.Error("the page has markup of an option's value, or advises to compare where nothing is mirrored")
 	}
 }

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"math"
 	"net/url"
 	"regexp"
 	"sort"
@@ -15,9 +14,10 @@ import (
 
 // How much of a document the page shows. All of it is in report.json.
 const (
-	shownDifferences = 50  // of each sort, real and noise
-	shownMismatches  = 50  // pairs
-	shownValues      = 5   // differences of one pair
+	shownDifferences = 50 // that are real
+	shownOthers      = 15 // of each other judgement
+	shownEndpoints   = 20
+	shownExamples    = 2   // of a real difference; of others one
 	shownStatuses    = 10  // of each side, the most frequent
 	shownText        = 400 // bytes of one value
 )
@@ -30,8 +30,7 @@ const refreshAfter = 10
 // none.
 type view struct {
 	Generated moment
-	Base      string // where links begin; "": here
-	Refresh   int    // in seconds; 0: not by itself
+	Refresh   int // in seconds; 0: not by itself
 	Mirrors   []mirrorView
 	Many      bool
 }
@@ -44,6 +43,8 @@ type mirrorView struct {
 	ID       string // of its part of the page
 	Name     string
 	Shadow   string
+	Share    string // of the requests, that is mirrored
+	Mistakes []string
 	Status   status
 	Verdict  string
 	Warnings []string // what else to know before one decides
@@ -53,6 +54,8 @@ type mirrorView struct {
 	LastError   string // "" if there was none
 	LastErrorAt moment
 	Since       moment
+	Lost        string // of how many, and why
+	LostNone    bool
 
 	CompareLabel  string // what turns comparing on
 	Compares      bool
@@ -60,15 +63,16 @@ type mirrorView struct {
 	Compared      string
 	Hint          string // how values are shown
 
-	Rate     *rateChart
-	Latency  *latencyView
-	Real     differencesView
-	Noise    differencesView
-	Ignore   *ignoreView
-	Statuses *statusView
-
-	Mismatches     []mismatchView
-	MoreMismatches string // how many are not shown; "" if none
+	Reasons       []string // why the state is not a better one
+	Epoch         string   // "" if it has no name
+	Previous      string   // the comparison before, in short; "" if there was none
+	Rate          *rateChart
+	Latency       *latencyView
+	Endpoints     []endpointView
+	MoreEndpoints string // how many are not shown; "" if none
+	Sorts         []differencesView
+	Ignore        *ignoreView
+	Statuses      *statusView
 
 	Facts  []fact
 	Losses []tally
@@ -83,12 +87,20 @@ type status struct {
 
 var (
 	agrees      = status{Word: "Agrees", Class: "good", Shape: "M2.5 8.5 6.5 12.5 13.5 3.5"}
-	agreesNoise = status{Word: "Agrees, noise apart", Class: "good", Shape: "M2.5 8.5 6.5 12.5 13.5 3.5"}
 	differs     = status{Word: "Differs", Class: "bad", Shape: "M2.5 5.5H13.5M2.5 10.5H13.5M11.5 2 4.5 14"}
+	undecided   = status{Word: "Undecided", Class: "warn", Shape: "M5 6V4L8 2.5 11 4V6L8 8.5V10.5M8 13V13.5"}
+	early       = status{Word: "Too early", Class: "calm", Shape: "M8 2.5V8L11.5 10.5"}
 	pausing     = status{Word: "Paused", Class: "warn", Shape: "M5 2.5V13.5M11 2.5V13.5"}
 	failing     = status{Word: "Failing", Class: "bad", Shape: "M8 2.5V9M8 13V13.5"}
+	mistaken    = status{Word: "Not mirroring", Class: "bad", Shape: "M3.5 3.5 12.5 12.5M12.5 3.5 3.5 12.5"}
 	notCompared = status{Word: "Not comparing", Class: "calm", Shape: "M3 8H13"}
 	nothingYet  = status{Word: "Nothing yet", Class: "calm", Shape: "M3 8V8.1M8 8V8.1M13 8V8.1"}
+
+	// stateStatus is what is said of the states of comparisons.
+	stateStatus = map[string]status{
+		compare.StateNone: nothingYet, compare.StateEarly: early, compare.StateDiffers: differs,
+		compare.StateUndecided: undecided, compare.StateAgrees: agrees,
+	}
 )
 
 // A fact is one number.
@@ -110,16 +122,34 @@ type latencyView struct {
 	Difference bool
 }
 
+// An endpointView is a row of the endpoints.
+type endpointView struct {
+	Name                   string
+	Status                 status
+	Compared, Left         string
+	Real, Undecided, Noise string
+	Live, Shadow           string // p50
+}
+
+// A differencesView is the differences of one judgement.
 type differencesView struct {
-	Count string
-	Rows  []differenceView
-	More  string // how many are not shown; "" if none
+	Title, Meaning string
+	Open           bool
+	Count          string
+	Rows           []differenceView
+	More           string // how many are not shown; "" if none
 }
 
 type differenceView struct {
-	Key, Pairs, Where, Live, Shadow string
+	Endpoint, Key, Relation, Pairs, Ignore string
 
 	First, Last moment
+	Examples    []exampleView
+}
+
+type exampleView struct {
+	At                                                   moment
+	Request, ID, Statuses, Relation, Index, Live, Shadow string
 }
 
 // An ignoreView is what to add to a configuration to take the noise away.
@@ -143,15 +173,6 @@ type statusRow struct {
 
 type statusCell struct{ Count, Class string }
 
-type mismatchView struct {
-	At                                         moment
-	Request, LiveStatus, ShadowStatus, Differs string
-
-	LiveTook, ShadowTook string
-	Values               []Values
-	More                 string // how many are not shown; "" if none
-}
-
 // newView returns the document as the page shows it.
 func newView(d *Document, options url.Values) *view {
 	v := &view{Generated: newMoment(d.Generated, d.Generated), Refresh: refreshAfter, Many: len(d.Middlewares) > 1}
@@ -166,8 +187,11 @@ func newView(d *Document, options url.Values) *view {
 
 func newMirrorView(id string, m *Middleware, now time.Time) mirrorView {
 	v := mirrorView{
-		ID: id, Name: text(m.Name), Shadow: text(m.Shadow), Status: statusOf(m, now), Since: newMoment(m.Since, now),
-		Paused: m.State.Paused, LastError: text(m.State.LastError), Facts: facts(m), Warnings: warnings(m),
+		ID: id, Name: text(m.Name), Shadow: text(m.Shadow), Status: statusOf(m), Since: newMoment(m.Since, now),
+		Lost: Losses(m.Mirrored, m.Lost, Count), LostNone: m.LostTotal == 0, Paused: m.State.Paused, LastError: text(m.State.LastError), Facts: facts(m), Warnings: warnings(m),
+	}
+	if m.Shadow != "" {
+		v.Share = strconv.FormatFloat(m.Percent, 'f', -1, 64) + "%"
 	}
 	if m.State.PausedSince != nil {
 		v.PausedSince = newMoment(*m.State.PausedSince, now)
@@ -176,8 +200,16 @@ func newMirrorView(id string, m *Middleware, now time.Time) mirrorView {
 		v.LastErrorAt = newMoment(*m.State.LastErrorAt, now)
 	}
 	v.Losses = []tally{
-		newTally("Failed", m.Failed, FailureKinds, failureMeanings),
-		newTally("Not mirrored", m.Dropped, DropReasons, dropMeanings),
+		newTally("Lost", m.Lost, LossReasons, reasonMeanings()),
+		newTally("Not to be mirrored", notLost(m.Dropped), noLosses(), reasonMeanings()),
+	}
+	if m.ConfigErrors > 0 {
+		for _, mistake := range m.Mistakes {
+			v.Mistakes = append(v.Mistakes, text(mistake))
+		}
+		v.Verdict = plural(int64(m.ConfigErrors), "mistake", "mistakes") + " in the options: nothing is mirrored"
+		v.Latency = newLatencyView(nil, m.ShadowLatency, nil)
+		return v
 	}
 	if m.Comparison == nil {
 		v.CompareLabel = optionLabel(v.Name) + "compare.body=json"
@@ -195,7 +227,7 @@ func newMirrorView(id string, m *Middleware, now time.Time) mirrorView {
 // compare fills in what comparing has shown.
 func (v *mirrorView) compare(c *Comparison, now time.Time) {
 	v.Compares = true
-	v.Verdict = c.Verdict
+	v.Verdict = c.Headline
 	v.ComparedSince = newMoment(c.Since, now)
 	v.Compared = plural(c.Compared, "pair", "pairs")
 	v.Losses = append(v.Losses, newTally("Mirrored, but not compared", c.Skipped, compare.Reasons, skipMeanings))
@@ -205,60 +237,100 @@ func (v *mirrorView) compare(c *Comparison, now time.Time) {
 	case compare.None:
 		v.Hint = "Of values only the kind is shown. compare.show: hashes or values shows more."
 	}
+	for _, reason := range c.Reasons {
+		v.Reasons = append(v.Reasons, text(reason))
+	}
+	v.Epoch = text(c.Epoch)
+	if p := c.Previous; p != nil {
+		v.Previous = plural(p.Compared, "pair", "pairs") + " from " + stamp(p.Since) + " to " + stamp(p.Until) + ": " +
+			Count(p.Real) + " real, " + Count(p.Undecided) + " undecided"
+		if p.Name != "" {
+			v.Previous = text(p.Name) + ", " + v.Previous
+		}
+	}
 	v.Rate = newRateChart(&c.Timeline, c.Since, now)
 	v.Latency = newLatencyView(c.Live, c.Shadow, &c.Difference)
-	for _, d := range c.Differences {
-		if d.Noise {
-			v.Noise.add(d, now)
-			continue
-		}
-		v.Real.add(d, now)
-	}
-	v.Noise.finish()
-	v.Real.finish()
-	if len(c.Ignore) > 0 {
-		v.Ignore = newIgnoreView(v.Name, c.Ignore)
-	}
-	v.Statuses = newStatusView(c.Statuses)
-	for i := range c.Mismatches {
-		if i == shownMismatches {
-			v.MoreMismatches = plural(int64(len(c.Mismatches)-i), "more is", "more are")
+	for i := range c.Endpoints {
+		if i == shownEndpoints {
+			v.MoreEndpoints = plural(int64(len(c.Endpoints)-i), "more is", "more are")
 			break
 		}
-		v.Mismatches = append(v.Mismatches, newMismatchView(&c.Mismatches[i], now))
+		v.Endpoints = append(v.Endpoints, newEndpointView(&c.Endpoints[i]))
+	}
+	var rules []string
+	for _, sort := range sortsOfDifferences {
+		view := sort
+		for i := range c.Differences {
+			d := &c.Differences[i]
+			if d.Judgement != strings.ToLower(sort.Title) {
+				continue
+			}
+			view.add(d, now)
+			if d.Judgement == compare.Noise && d.Ignore != "" {
+				rules = append(rules, d.Ignore)
+			}
+		}
+		view.finish()
+		if len(view.Rows) > 0 || view.Open {
+			v.Sorts = append(v.Sorts, view)
+		}
+	}
+	if len(rules) > 0 {
+		v.Ignore = newIgnoreView(v.Name, distinct(rules))
+	}
+	v.Statuses = newStatusView(c.Statuses)
+}
+
+// sortsOfDifferences are the judgements, in the order in which the page has them.
+var sortsOfDifferences = []differencesView{
+	{Title: "Real", Open: true, Meaning: "The new version answers otherwise."},
+	{Title: "Undecided", Meaning: "They differ in every answer, or nearly so. If that is meant, ignore it with the line that is with it; if not, it is a bug."},
+	{Title: "Noise", Meaning: "By all appearances made anew for each answer, such as identifiers and times."},
+	{Title: "Ignored", Meaning: "A rule of compare.ignore covers them."},
+}
+
+// distinct returns a list without what is in it twice.
+func distinct(list []string) []string {
+	seen := map[string]bool{}
+	var once []string
+	for _, s := range list {
+		if !seen[s] {
+			seen[s] = true
+			once = append(once, s)
+		}
+	}
+	return once
+}
+
+func newEndpointView(e *Endpoint) endpointView {
+	left := total(e.Skipped) + total(e.Dropped)
+	return endpointView{
+		Name: text(e.Endpoint), Status: stateStatus[e.State], Compared: Count(e.Compared), Left: Count(left),
+		Real: Count(e.Real), Undecided: Count(e.Undecided), Noise: Count(e.Noise),
+		Live: Duration(e.Live.P50), Shadow: Duration(e.Shadow.P50),
 	}
 }
 
-// failsNow is how old a failure may be to tell of the shadow as it is.
-const failsNow = 5 * time.Minute
-
-// statusOf says how a mirror does. The shadow is failing where it failed in
-// these minutes, and of late more than once in a hundred requests: however well it
-// did before that.
-func statusOf(m *Middleware, now time.Time) status {
-	recent := m.State.Recent
+// statusOf says how a mirror does.
+func statusOf(m *Middleware) status {
 	switch {
+	case m.ConfigErrors > 0:
+		return mistaken
 	case m.State.Paused:
 		return pausing
-	case recent.Failed*100 > recent.Failed+recent.Answered && m.State.LastErrorAt != nil && now.Sub(*m.State.LastErrorAt) < failsNow:
+	case m.State.Failing:
 		return failing
 	case m.Comparison == nil:
 		return notCompared
-	case m.Comparison.Compared == 0:
-		return nothingYet
-	case m.Comparison.real() > 0:
-		return differs
-	case m.Comparison.OnlyNoise > 0:
-		return agreesNoise
 	}
-	return agrees
+	return stateStatus[m.Comparison.State]
 }
 
 // warnings are what a verdict does not tell, and who decides by it should know.
 func warnings(m *Middleware) []string {
 	var w []string
-	if failed := total(m.Failed); failed*100 > failed+m.Mirrored {
-		w = append(w, "The shadow failed in "+Count(failed)+" of "+plural(failed+m.Mirrored, "request", "requests")+" ("+percent(failed, failed+m.Mirrored)+"); those are not among the answers compared.")
+	if all := m.Mirrored + m.LostTotal; m.LostTotal*100 > all {
+		w = append(w, percent(m.LostTotal, all)+" of the requests that were to be mirrored are lost; they are not among the answers compared.")
 	}
 	if c := m.Comparison; c != nil && total(c.Skipped) > c.Compared {
 		w = append(w, "More pairs of answers were skipped than compared: "+Count(total(c.Skipped))+" to "+Count(c.Compared)+".")
@@ -268,10 +340,9 @@ func warnings(m *Middleware) []string {
 
 func facts(m *Middleware) []fact {
 	list := []fact{
-		{Name: "Eligible", Value: Count(m.Eligible), Note: "could be mirrored"},
 		{Name: "Mirrored", Value: Count(m.Mirrored), Note: "the shadow answered"},
-		{Name: "Failed", Value: Count(total(m.Failed)), Note: "the shadow did not answer, or not wholly"},
-		{Name: "Not mirrored", Value: Count(total(m.Dropped)), Note: "eligible or not"},
+		{Name: "Lost", Value: Count(m.LostTotal), Note: "of " + Count(m.Mirrored+m.LostTotal) + " that were to be mirrored"},
+		{Name: "Sampled out", Value: Count(m.Dropped["sampling"]), Note: "of " + Count(m.Eligible) + " eligible, by percent"},
 		{Name: "In flight", Value: Count(m.InFlight), Note: "under way now"},
 		{Name: "Sent", Value: size(m.RequestBytes), Note: "bodies to the shadow"},
 		{Name: "Received", Value: size(m.AnswerBytes), Note: "bodies of its answers"},
@@ -292,35 +363,45 @@ func total(counts map[string]int64) int64 {
 	return sum
 }
 
-var failureMeanings = map[string]string{
-	"connect":  "No connection: refused, out of reach, or the name of the host is not known.",
-	"timeout":  "No whole answer within timeout.",
-	"tls":      "No agreement on TLS, or the shadow's certificate is not trusted.",
-	"protocol": "The connection broke, or what came is no whole HTTP answer.",
-	"internal": "A mistake in the plugin. Please report it.",
+// reasonMeanings are those of Reasons, by word, with what to do.
+func reasonMeanings() map[string]string {
+	meanings := map[string]string{}
+	for _, r := range Reasons {
+		meanings[r.Word] = r.Meaning + " " + r.Remedy
+	}
+	return meanings
 }
 
-var dropMeanings = map[string]string{
-	"method":            "Not eligible: the method is not among methods.",
-	"upgrade":           "Not eligible: an upgrade, such as to WebSocket.",
-	"connect":           "Not eligible: the method is CONNECT.",
-	"grpc":              "Not eligible: gRPC, which takes bodyMode: stream.",
-	"marked":            "Not eligible: it has X-Mirrored-By, so it is a copy itself.",
-	"sampling":          "Not in the share that percent takes.",
-	"full":              "maxInFlight requests were being mirrored: the shadow does not keep up.",
-	"paused":            "The shadow was left alone, because it kept failing.",
-	"too_large":         "The body is larger than maxBodySize.",
-	"body_error":        "The client's body could not be read. Live did not get it either.",
-	"stream_incomplete": "bodyMode: stream, and live did not read the body to its end.",
+// notLost are the counts of what was not to be mirrored.
+func notLost(dropped map[string]int64) map[string]int64 {
+	counts := map[string]int64{}
+	for word, n := range dropped {
+		if r := reasonOf[word]; r == nil || !r.Lost() {
+			counts[word] = n
+		}
+	}
+	return counts
+}
+
+// noLosses are the words of the reasons that are none.
+func noLosses() []string {
+	var words []string
+	for _, r := range Reasons {
+		if !r.Lost() {
+			words = append(words, r.Word)
+		}
+	}
+	return words
 }
 
 var skipMeanings = map[string]string{
-	compare.TooLarge:     "An answer is larger than compare.maxBodySize.",
+	compare.TooLarge:     "Both answers are larger than compare.maxBodySize, and not the same to the byte.",
 	compare.Encoding:     "An answer is compressed in a way that is not understood, or live's is not compressed as it says.",
 	compare.Stream:       "Live's answer streams: it has no end to wait for.",
+	compare.Conditional:  "The client asked whether its copy is still good, and only one of the two knows that copy.",
 	compare.LiveBroken:   "Live's answer did not come to its end, or the client left.",
 	compare.LiveSlow:     "Live took longer than the shadow by more than timeout.",
-	compare.ShadowFailed: "There is no whole answer of the shadow.",
+	compare.ShadowFailed: "The shadow could not be asked: there was no connection, or it was left alone.",
 	compare.TooComplex:   "To find out whether they differ would take too long.",
 	compare.Internal:     "A mistake in the plugin. Please report it.",
 }
@@ -364,29 +445,47 @@ func newLatencyView(live, shadow *Latency, difference *Quantiles) *latencyView {
 	}
 }
 
-func (v *differencesView) add(d Difference, now time.Time) {
-	v.Rows = append(v.Rows, differenceView{
-		Key: text(d.Key), Pairs: pairsOf(d), Where: text(d.Where),
-		Live: text(d.Live), Shadow: text(d.Shadow), First: newMoment(d.First, now), Last: newMoment(d.Last, now),
-	})
+func (v *differencesView) add(d *Difference, now time.Time) {
+	row := differenceView{
+		Endpoint: text(d.Endpoint), Key: text(d.Key), Relation: text(d.Relation), Pairs: pairsOf(d), Ignore: text(d.Ignore),
+		First: newMoment(d.First, now), Last: newMoment(d.Last, now),
+	}
+	for i := range d.Examples {
+		if i == shownExamples || i == 1 && d.Judgement != compare.Real {
+			break
+		}
+		row.Examples = append(row.Examples, newExampleView(&d.Examples[len(d.Examples)-1-i], now))
+	}
+	v.Rows = append(v.Rows, row)
+}
+
+func newExampleView(e *Example, now time.Time) exampleView {
+	v := exampleView{
+		At: newMoment(e.At, now), Request: text(e.Path), ID: text(e.RequestID), Relation: text(e.Relation),
+		Statuses: strconv.Itoa(e.LiveStatus) + " and " + strconv.Itoa(e.ShadowStatus), Live: text(e.Live), Shadow: text(e.Shadow),
+	}
+	if e.Index != nil {
+		v.Index = strconv.Itoa(*e.Index)
+	}
+	return v
 }
 
 // finish counts them, and lets go of what is not shown.
 func (v *differencesView) finish() {
 	v.Count = plural(int64(len(v.Rows)), "difference", "differences")
-	if n := len(v.Rows); n > shownDifferences {
-		v.Rows = v.Rows[:shownDifferences]
-		v.More = plural(int64(n-shownDifferences), "more is", "more are")
+	most := shownOthers
+	if v.Open {
+		most = shownDifferences
+	}
+	if n := len(v.Rows); n > most {
+		v.Rows = v.Rows[:most]
+		v.More = plural(int64(n-most), "more is", "more are")
 	}
 }
 
-// pairsOf says in how many of the pairs that could differ they do.
-func pairsOf(d Difference) string {
-	if d.Share <= 0 {
-		return plural(d.Count, "pair", "pairs")
-	}
-	of := int64(math.Round(float64(d.Count) / d.Share))
-	return Count(d.Count) + " of " + plural(of, "pair", "pairs") + " (" + percent(d.Count, of) + ")"
+// pairsOf says in how many of the pairs that have the value it differs.
+func pairsOf(d *Difference) string {
+	return Count(d.Count) + " of " + plural(d.Pairs, "pair", "pairs") + " (" + percent(d.Count, d.Pairs) + ")"
 }
 
 // newIgnoreView writes paths as options. A label holds a list with commas
@@ -396,7 +495,7 @@ func newIgnoreView(name string, paths []string) *ignoreView {
 	var fit []string
 	for _, path := range paths {
 		v.YAML += "    - " + quoted(path) + "\n"
-		if !strings.Contains(path, ",") && visible(path) == path {
+		if !strings.Contains(path, ",") && Visible(path) == path {
 			fit = append(fit, path)
 		}
 	}
@@ -420,7 +519,7 @@ func optionLabel(name string) string {
 
 // quoted is the text as a string of YAML. What Go escapes, YAML reads alike.
 func quoted(text string) string {
-	if visible(text) != text {
+	if Visible(text) != text {
 		return strconv.Quote(text)
 	}
 	return "'" + strings.ReplaceAll(text, "'", "''") + "'"
@@ -509,23 +608,6 @@ func nameIn(names []string, status int) string {
 	return otherStatuses
 }
 
-func newMismatchView(m *Mismatch, now time.Time) mismatchView {
-	v := mismatchView{
-		At: newMoment(m.At, now), Request: text(m.Method + " " + m.Path),
-		LiveStatus: strconv.Itoa(m.Live.Status), ShadowStatus: strconv.Itoa(m.Shadow.Status),
-		LiveTook: Duration(m.Live.Took), ShadowTook: Duration(m.Shadow.Took),
-		Differs: plural(int64(len(m.Differences)), "difference", "differences"),
-	}
-	for i, d := range m.Differences {
-		if i == shownValues {
-			v.More = plural(int64(len(m.Differences)-i), "more is", "more are")
-			break
-		}
-		v.Values = append(v.Values, Values{Key: text(d.Key), Live: text(d.Live), Shadow: text(d.Shadow)})
-	}
-	return v
-}
-
 func newMoment(t, now time.Time) moment { return moment{At: stamp(t), Ago: ago(now.Sub(t))} }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
@@ -569,8 +651,8 @@ func size(n int64) string {
 // control characters, those that turn the direction of writing, and the like.
 var unseen = regexp.MustCompile(`[\p{C}\p{Zl}\p{Zp}\x{FFFE}\x{FFFF}]`)
 
-// visible writes what is unseen as Go does: \n, \x1b, \u202e.
-func visible(s string) string {
+// Visible writes what is unseen as Go does: \n, \x1b, \u202e.
+func Visible(s string) string {
 	return unseen.ReplaceAllStringFunc(strings.ToValidUTF8(s, "\uFFFD"), func(c string) string { return strings.Trim(strconv.QuoteToASCII(c), `"`) })
 }
 
@@ -583,5 +665,5 @@ func text(s string) string {
 		}
 		s = s[:n] + "…"
 	}
-	return visible(s)
+	return Visible(s)
 }

@@ -11,43 +11,29 @@ import (
 )
 
 func TestStatusIsThePlainestThingThatCanBeSaid(t *testing.T) {
-	recently := before(3 * time.Second)
-	long := before(time.Hour)
 	tests := []struct {
 		name   string
 		change func(m *Middleware)
 		want   string
 	}{
 		{"as it is", func(m *Middleware) {}, "Differs"},
-		{"no difference", func(m *Middleware) { m.Comparison.Mismatched = 0 }, "Agrees"},
-		{"only noise", func(m *Middleware) { m.Comparison.OnlyNoise = 4 }, "Agrees, noise apart"},
-		{"nothing compared", func(m *Middleware) { m.Comparison.Compared = 0 }, "Nothing yet"},
+		{"agrees", func(m *Middleware) { m.Comparison.State = compare.StateAgrees }, "Agrees"},
+		{"undecided", func(m *Middleware) { m.Comparison.State = compare.StateUndecided }, "Undecided"},
+		{"early", func(m *Middleware) { m.Comparison.State = compare.StateEarly }, "Too early"},
+		{"nothing compared", func(m *Middleware) { m.Comparison.State = compare.StateNone }, "Nothing yet"},
 		{"not comparing", func(m *Middleware) { m.Comparison = nil }, "Not comparing"},
-		{"paused before all else", func(m *Middleware) { m.State.Paused = true; m.Comparison = nil }, "Paused"},
-		{"one in fifty fails", func(m *Middleware) {
-			m.State.Recent = Recent{Failed: 250, Answered: 12000}
-			m.State.LastErrorAt = &recently
-		}, "Failing"},
-		{"nothing but failures", func(m *Middleware) { m.State.Recent = Recent{Failed: 2}; m.State.LastErrorAt = &recently }, "Failing"},
-		{"one in fifty failed once", func(m *Middleware) {
-			m.State.Recent = Recent{Failed: 250, Answered: 12000}
-			m.State.LastErrorAt = &long
-		}, "Differs"},
-		{"a rare failure just now", func(m *Middleware) {
-			m.State.Recent = Recent{Failed: 3, Answered: 12000}
-			m.State.LastErrorAt = &recently
-		}, "Differs"},
-		{"many failures, but not of late", func(m *Middleware) {
-			m.Failed["timeout"] = 2500
-			m.State.Recent = Recent{Failed: 3, Answered: 12000}
-			m.State.LastErrorAt = &recently
-		}, "Differs"},
+		{"mistaken before all else", func(m *Middleware) { m.ConfigErrors = 1; m.State.Paused = true }, "Not mirroring"},
+		{"paused before all that is left", func(m *Middleware) { m.State.Paused = true; m.Comparison = nil }, "Paused"},
+		{"failing", func(m *Middleware) { m.State.Failing = true }, "Failing"},
+		{"failing, and not comparing", func(m *Middleware) { m.State.Failing = true; m.Comparison = nil }, "Failing"},
+		{"paused, for it is failing", func(m *Middleware) { m.State.Failing = true; m.State.Paused = true }, "Paused"},
+		{"many failures, but not of late", func(m *Middleware) { m.Failed["timeout"] = 2500 }, "Differs"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			m := billing()
 			test.change(m)
-			if got := statusOf(m, generated).Word; got != test.want {
+			if got := statusOf(m).Word; got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
@@ -60,9 +46,10 @@ func TestWarningsSayWhatAVerdictDoesNot(t *testing.T) {
 		t.Errorf("got %q, want none", got)
 	}
 	m.Failed["connect"] = 1000
+	m.AddLosses()
 	m.Comparison.Skipped[compare.TooLarge] = 20000
 	want := []string{
-		"The shadow failed in 1,003 of 13,474 requests (7.44%); those are not among the answers compared.",
+		"7.5% of the requests that were to be mirrored are lost; they are not among the answers compared.",
 		"More pairs of answers were skipped than compared: 20,000 to 12,431.",
 	}
 	if got := warnings(m); !reflect.DeepEqual(got, want) {
@@ -71,32 +58,34 @@ func TestWarningsSayWhatAVerdictDoesNot(t *testing.T) {
 }
 
 func TestAllReasonsAreExplained(t *testing.T) {
-	tests := []struct {
-		names    []string
-		meanings map[string]string
-	}{
-		{DropReasons, dropMeanings}, {FailureKinds, failureMeanings}, {compare.Reasons, skipMeanings},
+	for _, name := range compare.Reasons {
+		if skipMeanings[name] == "" {
+			t.Errorf("%s is not explained", name)
+		}
 	}
-	for _, test := range tests {
-		for _, name := range test.names {
-			if test.meanings[name] == "" {
-				t.Errorf("%s is not explained", name)
-			}
+	if len(skipMeanings) != len(compare.Reasons) {
+		t.Errorf("%d are explained of %q", len(skipMeanings), compare.Reasons)
+	}
+	seen := map[string]bool{}
+	for _, r := range Reasons {
+		if !strings.HasSuffix(r.Meaning, ".") || strings.Contains(r.Meaning, ". ") || !strings.HasSuffix(r.Remedy, ".") {
+			t.Errorf("%s: %q and %q, want one sentence each", r.Word, r.Meaning, r.Remedy)
 		}
-		if len(test.meanings) != len(test.names) {
-			t.Errorf("%d are explained of %q", len(test.meanings), test.names)
+		if seen[r.Word] {
+			t.Errorf("%s is two reasons", r.Word)
 		}
+		seen[r.Word] = true
 	}
 }
 
 func TestReasonsThatWereNotMetAreOneLine(t *testing.T) {
-	got := newTally("Failed", map[string]int64{"timeout": 1204, "tls": 0, "new": 2}, FailureKinds, failureMeanings)
+	got := newTally("Lost", map[string]int64{"timeout": 1204, "tls": 0, "new": 2}, FailureKinds, map[string]string{"timeout": "There was no whole answer within timeout."})
 	want := tally{
-		Title: "Failed",
+		Title: "Lost",
 		Rows: []tallyRow{
-			{Name: "timeout", Count: "1,204", Meaning: "No whole answer within timeout."}, {Name: "new", Count: "2"},
+			{Name: "timeout", Count: "1,204", Meaning: "There was no whole answer within timeout."}, {Name: "new", Count: "2"},
 		},
-		None: "connect, tls, protocol, internal",
+		None: "connect, tls, protocol, late, internal",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -154,25 +143,25 @@ func TestThePageShowsTheFirstOfMany(t *testing.T) {
 	c := m.Comparison
 	c.Differences = nil
 	for i := 0; i < 200; i++ {
-		c.Differences = append(c.Differences, Difference{Key: "$.total", Noise: i >= 149})
+		judgement := compare.Real
+		if i >= 149 {
+			judgement = compare.Noise
+		}
+		c.Differences = append(c.Differences, Difference{Key: "$.total", Judgement: judgement, Examples: make([]Example, 50)})
 	}
-	values := make([]Values, 20)
-	c.Mismatches = nil
-	for i := 0; i < 1000; i++ {
-		c.Mismatches = append(c.Mismatches, Mismatch{Differences: values})
-	}
+	c.Endpoints = make([]Endpoint, 100)
 	got := newMirrorView("mirror-1", m, generated)
-	if len(got.Real.Rows) != 50 || got.Real.More != "99 more are" || got.Real.Count != "149 differences" {
-		t.Errorf("real: got %d, %q", len(got.Real.Rows), got.Real.More)
+	if len(got.Sorts) != 2 || got.Sorts[0].Title != "Real" || got.Sorts[1].Title != "Noise" {
+		t.Fatalf("got %+v, want real ones and noise", got.Sorts)
 	}
-	if len(got.Noise.Rows) != 50 || got.Noise.More != "1 more is" {
-		t.Errorf("noise: got %d, %q", len(got.Noise.Rows), got.Noise.More)
+	if differing := got.Sorts[0]; len(differing.Rows) != 50 || differing.More != "99 more are" || differing.Count != "149 differences" || len(differing.Rows[0].Examples) != 2 {
+		t.Errorf("real: got %d, %q, with %d examples", len(differing.Rows), differing.More, len(differing.Rows[0].Examples))
 	}
-	if len(got.Mismatches) != 50 || got.MoreMismatches != "950 more are" {
-		t.Errorf("mismatches: got %d, %q", len(got.Mismatches), got.MoreMismatches)
+	if noise := got.Sorts[1]; len(noise.Rows) != 15 || noise.More != "36 more are" {
+		t.Errorf("noise: got %d, %q", len(noise.Rows), noise.More)
 	}
-	if first := got.Mismatches[0]; len(first.Values) != 5 || first.More != "15 more are" || first.Differs != "20 differences" {
-		t.Errorf("of one mismatch: got %d, %q", len(first.Values), first.More)
+	if len(got.Endpoints) != 20 || got.MoreEndpoints != "80 more are" {
+		t.Errorf("endpoints: got %d, %q", len(got.Endpoints), got.MoreEndpoints)
 	}
 }
 

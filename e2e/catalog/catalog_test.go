@@ -146,7 +146,7 @@ func TestWhatTheValidatorRefuses(t *testing.T) {
 		{"a go.mod that is none", "go.mod", "", "modul github.com/acme/request-id\n", "unknown directive"},
 		{"a module that is none", "go.mod", "", "go 1.22\n", "names no module"},
 		{"a module of another repository", "go.mod", "acme/request-id", "acme/request", "doesn't contain the GitHub repository name"},
-		{"Traefik required", "go.mod", "go 1.22", "go 1.22\n\nrequire github.com/traefik/traefik/v3 v3.6.12", "cannot have a dependence to: github.com/traefik/traefik/v3"},
+		{"Traefik required", "go.mod", "go 1.22", "go 1.22\n\nrequire github.com/traefik/traefik/v3 v3.7.13", "cannot have a dependence to: github.com/traefik/traefik/v3"},
 		{"the interpreter required", "go.mod", "go 1.22", "go 1.22\n\nrequire github.com/traefik/yaegi v0.16.1", "cannot have a dependence to: github.com/traefik/yaegi"},
 		{"the interpreter's old name required", "go.mod", "go 1.22", "go 1.22\n\nrequire github.com/containous/yaegi v0.9.0", "cannot have a dependence to: github.com/containous/yaegi"},
 		{"no package", "request_id.go", "", "", "inside the plugin, occurs during the load"},

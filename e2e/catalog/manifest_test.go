@@ -102,8 +102,8 @@ func TestExampleMeansTheSameInEveryForm(t *testing.T) {
 	if err := decode(testData, want); err != nil {
 		t.Fatal(err)
 	}
-	if len(want.CustomRequestHeaders) == 0 || want.CustomRequestHeaders["X-Environment"] == "" {
-		t.Fatalf("the manifest's parser has lost headers: %v", want.CustomRequestHeaders)
+	if headers, _ := want.Options["customRequestHeaders"].(map[string]any); headers["X-Environment"] == nil {
+		t.Fatalf("the manifest's parser has lost headers: %v", want.Options)
 	}
 
 	yamlText, err := yaml.Marshal(snippet(testData))
@@ -138,19 +138,19 @@ func TestExampleMeansTheSameInEveryForm(t *testing.T) {
 
 // sameConfig ignores the case of headers' names, which labels do not keep.
 func sameConfig(a, b *mirror.Config) bool {
-	lower := func(headers map[string]string) map[string]string {
-		all := map[string]string{}
-		for name, value := range headers {
-			all[strings.ToLower(name)] = value
+	return reflect.DeepEqual(lower(a.Options), lower(b.Options))
+}
+
+// lower returns the options with their names in lower case, those within a map too.
+func lower(options map[string]any) map[string]any {
+	all := map[string]any{}
+	for name, value := range options {
+		if within, ok := value.(map[string]any); ok {
+			value = lower(within)
 		}
-		return all
+		all[strings.ToLower(name)] = value
 	}
-	if !maps.Equal(lower(a.CustomRequestHeaders), lower(b.CustomRequestHeaders)) {
-		return false
-	}
-	x, y := *a, *b
-	x.CustomRequestHeaders, y.CustomRequestHeaders = nil, nil
-	return reflect.DeepEqual(x, y)
+	return all
 }
 
 // labels are the options as labels, which hold text only.

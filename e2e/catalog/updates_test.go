@@ -145,7 +145,7 @@ updates:
 		"/":              "module example.com/mirror\n\nrequire github.com/traefik/paerser v0.2.2\n",
 		"/e2e":           "module example.com/mirror/e2e\n\nrequire github.com/traefik/yaegi v0.16.1\n",
 		"/e2e/traefik30": "module example.com/mirror/e2e/traefik30\n\nrequire github.com/traefik/traefik/v3 v3.0.0\n",
-		"/e2e/traefik":   "module example.com/mirror/e2e/traefik\n\nrequire github.com/traefik/traefik/v3 v3.6.12\n",
+		"/e2e/traefik":   "module example.com/mirror/e2e/traefik\n\nrequire github.com/traefik/traefik/v3 v3.7.13\n",
 	}
 	if err := checkUpdates(good, modules); err != nil {
 		t.Errorf("refused: %v", err)

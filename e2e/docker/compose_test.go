@@ -35,11 +35,11 @@ type running struct {
 	entrance
 }
 
-// up brings the example up for the length of the test.
-func up(t *testing.T, c composer) running {
+// up brings the example up for the length of the test, with more files if there are any.
+func up(t *testing.T, c composer, more ...string) running {
 	t.Helper()
 	e := newEntrance(t)
-	p := running{project{composer: c, files: []string{composeFile}, env: []string{e.env()}}, e}
+	p := running{project{composer: c, files: append([]string{composeFile}, more...), env: []string{e.env()}}, e}
 	t.Cleanup(func() {
 		if t.Failed() {
 			logTraefik(t, "label=com.docker.compose.project="+name, "label=com.docker.compose.service=traefik")

@@ -3,14 +3,11 @@ package docs
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -82,9 +79,9 @@ var objectLabel = regexp.MustCompile(`(?i)^traefik\.http\.(routers|middlewares)\
 
 // loadLabels fails the test unless Traefik has every router and every middleware
 // that the labels name, and can make them.
-func loadLabels(t *testing.T, traefik *testbed.Traefik, e *engine, c *config, list []container) {
+func loadLabels(t *testing.T, traefik *testbed.Traefik, e *testbed.Engine, c *config, list []container) {
 	t.Helper()
-	raw := e.serve(t, traefik, c, list)
+	raw := serveLabels(t, traefik, e, c, list)
 	var middlewares []string
 	for _, container := range list {
 		for label := range container.labels {
@@ -135,46 +132,20 @@ func readRawData(traefik *testbed.Traefik) (*rawData, error) {
 	return &raw, nil
 }
 
-// An engine answers what Traefik asks Docker's, about containers that do not
-// run. So it is Traefik that reads the labels.
-type engine struct {
-	server     *httptest.Server
-	mu         sync.Mutex
-	containers map[string]container // by id
-	changed    chan struct{}        // closed and replaced with every change
-	generation int
-}
-
-func runEngine(t *testing.T) *engine {
+// serveLabels has the engine tell of these containers alone and returns what
+// Traefik makes of them.
+func serveLabels(t *testing.T, traefik *testbed.Traefik, e *testbed.Engine, c *config, list []container) *rawData {
 	t.Helper()
-	e := &engine{containers: map[string]container{}, changed: make(chan struct{})}
-	e.server = httptest.NewServer(http.HandlerFunc(e.answer))
-	t.Cleanup(func() {
-		e.server.CloseClientConnections() // the one that waits for events
-		e.server.Close()
-	})
-	return e
-}
-
-func (e *engine) endpoint() string { return "tcp://" + e.server.Listener.Addr().String() }
-
-// serve has the engine tell of these containers alone and returns what Traefik
-// makes of them.
-func (e *engine) serve(t *testing.T, traefik *testbed.Traefik, c *config, list []container) *rawData {
-	t.Helper()
-	e.mu.Lock()
-	e.generation++
-	mark := fmt.Sprintf("generation-%d", e.generation)
-	e.containers = map[string]container{}
-	for _, container := range append(list, container{mark, map[string]string{
+	generation++
+	mark := fmt.Sprintf("generation-%d", generation)
+	containers := map[string]map[string]string{mark: {
 		"traefik.enable":                         "true",
 		"traefik.http.routers." + mark + ".rule": "Path(`/.documented/" + mark + "`)",
-	}}) {
-		e.containers[container.name] = container
+	}}
+	for _, container := range list {
+		containers[container.name] = container.labels
 	}
-	close(e.changed)
-	e.changed = make(chan struct{})
-	e.mu.Unlock()
+	e.Run(containers)
 
 	var raw *rawData
 	testbed.Eventually(t, patience, func() error {
@@ -190,60 +161,5 @@ func (e *engine) serve(t *testing.T, traefik *testbed.Traefik, c *config, list [
 	return raw
 }
 
-// answer serves what Traefik's Docker provider asks, of the engine's API.
-func (e *engine) answer(rw http.ResponseWriter, req *http.Request) {
-	const version = "1.47"
-	rw.Header().Set("Api-Version", version)
-	rw.Header().Set("Content-Type", "application/json")
-	path := strings.TrimPrefix(req.URL.Path, "/v"+version)
-	id := strings.TrimSuffix(strings.TrimPrefix(path, "/containers/"), "/json")
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch {
-	case path == "/_ping":
-		io.WriteString(rw, "OK")
-	case path == "/version":
-		json.NewEncoder(rw).Encode(map[string]string{"Version": "27.0.0", "ApiVersion": version})
-	case path == "/containers/json":
-		list := []any{}
-		for id := range e.containers {
-			list = append(list, map[string]any{"Id": id})
-		}
-		json.NewEncoder(rw).Encode(list)
-	case path == "/events":
-		e.mu.Unlock()
-		e.tellEvents(rw, req)
-		e.mu.Lock()
-	case e.containers[id].name != "":
-		json.NewEncoder(rw).Encode(map[string]any{
-			"Id":         id,
-			"Name":       "/" + id,
-			"State":      map[string]any{"Status": "running", "Running": true},
-			"Config":     map[string]any{"Labels": e.containers[id].labels},
-			"HostConfig": map[string]any{"NetworkMode": "default"},
-			"NetworkSettings": map[string]any{
-				"Ports":    map[string]any{"80/tcp": nil},
-				"Networks": map[string]any{"default": map[string]any{"IPAddress": "127.0.0.1"}},
-			},
-		})
-	default:
-		http.NotFound(rw, req)
-	}
-}
-
-// tellEvents tells of a container that starts, at each change.
-func (e *engine) tellEvents(rw http.ResponseWriter, req *http.Request) {
-	for flusher := http.NewResponseController(rw); ; {
-		e.mu.Lock()
-		changed := e.changed
-		e.mu.Unlock()
-		// The first is for a change between Traefik's last question and this one.
-		io.WriteString(rw, `{"Type":"container","Action":"start"}`+"\n")
-		flusher.Flush()
-		select {
-		case <-changed:
-		case <-req.Context().Done():
-			return
-		}
-	}
-}
+// generation numbers what the engine has told.
+var generation int

@@ -16,13 +16,13 @@ import (
 // turn: those for files, Kubernetes objects in the form for files, the labels of
 // Compose files as Docker's engine tells them, and the one that the catalog shows.
 func TestDynamicBlocks(t *testing.T) {
-	engine := runEngine(t)
+	engine := testbed.RunEngine(t)
 	traefik := testbed.RunTraefik(t, testbed.Options{
 		MirrorDir: mirrorDir(t),
 		LogLevel:  "ERROR", // so that the end of the log is about the block that failed
 		Static: testbed.Values{
 			"entryPoints": documentedEntryPoints(t),
-			"providers":   testbed.Values{"docker": testbed.Values{"endpoint": engine.endpoint()}},
+			"providers":   engine.Providers(),
 		},
 		// Set, it would be asked in place of endpoint.
 		Env: []string{"DOCKER_HOST="},

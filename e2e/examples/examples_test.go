@@ -20,6 +20,7 @@ var examples = []struct {
 	{"credentials", driveCredentials},
 	{"writes-only", driveWritesOnly},
 	{"several-shadows", driveSeveralShadows},
+	{"on-a-service", driveOnAService},
 	{"mutual-tls", driveMutualTLS},
 	{"uploads", driveUploads},
 	{"grpc", driveGRPC},

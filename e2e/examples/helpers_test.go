@@ -71,7 +71,13 @@ func runTraefik(t *testing.T, file string, addresses map[string]string) *testbed
 // addresses are replaced.
 func load(t *testing.T, traefik *testbed.Traefik, example string, addresses map[string]string) {
 	t.Helper()
-	file := folder(t, example, "dynamic.yml")
+	loadNamed(t, traefik, example, "dynamic.yml", addresses)
+}
+
+// loadNamed is load for an example of several configurations.
+func loadNamed(t *testing.T, traefik *testbed.Traefik, example, name string, addresses map[string]string) {
+	t.Helper()
+	file := folder(t, example, name)
 	dynamic := loadFile(t, file)
 	replaceAddresses(t, file, dynamic, addresses)
 	traefik.MustReload(t, dynamic)

@@ -3,6 +3,7 @@ package examples
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"net/http"
 	"strconv"
 	"testing"
 
@@ -118,4 +119,27 @@ func driveSeveralShadows(t *testing.T, traefik *testbed.Traefik) {
 	next.Reset()
 	send(t, traefik, "POST", "/invoices", invoice)
 	same(t, "billing-next", copies(t, next, 1, last), "POST /invoices")
+}
+
+func driveOnAService(t *testing.T, traefik *testbed.Traefik) {
+	live, shadow := runUpstream(t, "billing"), runUpstream(t, "billing-next")
+	load(t, traefik, "on-a-service", map[string]string{liveAddress: live.Addr(), shadowAddress: shadow.Addr()})
+
+	const right, wrong = "Basic cmVsZWFzZTp0ZXN0", "Basic cmVsZWFzZTp3cm9uZw=="
+	send(t, traefik, "POST", "/billing/invoices/1", invoice, "Authorization", right)
+	send(t, traefik, "GET", "/invoices/2", "")
+	if got := status(t, traefik.Client(), "GET", traefik.URL("/billing/invoices/3"), "", "Authorization", wrong); got != http.StatusUnauthorized {
+		t.Errorf("a wrong password is answered %d, want 401", got)
+	}
+	got := copies(t, shadow, 2, func(end string) { send(t, traefik, "GET", "/invoices"+end, "") })
+	same(t, "the shadow", got, "POST /invoices/1", "GET /invoices/2")
+	same(t, "live", live.Requests()[:2], "POST /invoices/1", "GET /invoices/2")
+	for _, r := range got {
+		if r.Method == "POST" && string(r.Body) != invoice {
+			t.Errorf("the shadow got body %q, want %q", r.Body, invoice)
+		}
+		if password, there := r.Header["Authorization"]; there || r.Header.Get(markerHeader) != "shadow-billing@file" {
+			t.Errorf("the shadow got Authorization %q and marker %q", password, r.Header.Get(markerHeader))
+		}
+	}
 }

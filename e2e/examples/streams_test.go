@@ -90,9 +90,21 @@ func driveGRPC(t *testing.T, traefik *testbed.Traefik) {
 		t.Fatal(err)
 	}
 	writeCertificates(t, traefik.Dir(), map[string][]byte{"ca.pem": ca.PEM()})
-	live, shadow := runLedger(t, "billing"), runLedger(t, "billing-next", grpc.Creds(credentials.NewServerTLSFromCert(&cert)))
-	load(t, traefik, "grpc", map[string]string{liveAddress: live.addr, shadowAddress: shadow.addr})
+	shadows := map[string]*ledger{
+		"https": runLedger(t, "billing-next", grpc.Creds(credentials.NewServerTLSFromCert(&cert))),
+		"h2c":   runLedger(t, "billing-next"),
+	}
+	for scheme, file := range map[string]string{"https": "dynamic.yml", "h2c": "dynamic-h2c.yml"} {
+		t.Run(scheme, func(t *testing.T) {
+			live, shadow := runLedger(t, "billing"), shadows[scheme]
+			loadNamed(t, traefik, "grpc", file, map[string]string{liveAddress: live.addr, shadowAddress: shadow.addr})
+			callGRPC(t, traefik, live, shadow)
+		})
+	}
+}
 
+func callGRPC(t *testing.T, traefik *testbed.Traefik, live, shadow *ledger) {
+	t.Helper()
 	conn, err := grpc.NewClient(traefik.Addr(testbed.Web), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

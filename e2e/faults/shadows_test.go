@@ -191,7 +191,8 @@ func resets(t *testing.T) *shadow {
 	}).shadow()
 }
 
-// drips returns a shadow that answers properly, one byte every 20 ms.
+// drips returns a shadow that answers properly, one byte every 5 ms, so that the head
+// is there within the timeout and the rest is not.
 func drips(t *testing.T) *shadow {
 	return runWard(t, func(conn net.Conn, over <-chan struct{}) {
 		for {
@@ -200,7 +201,7 @@ func drips(t *testing.T) *shadow {
 					return
 				}
 				select {
-				case <-time.After(20 * time.Millisecond):
+				case <-time.After(5 * time.Millisecond):
 				case <-over:
 					return
 				}

@@ -23,6 +23,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/traefik/yaegi/interp"
 	"github.com/traefik/yaegi/stdlib"
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// settings are a middleware's options by the names of Config's fields, see set.
+// settings are a middleware's options, see set.
 type settings map[string]string
 
 // An engine makes the middleware: interpreted, or compiled natively.
@@ -75,6 +76,45 @@ func nativeMirror(tb testing.TB, next http.Handler, s settings) http.Handler {
 func interpretedMirror(tb testing.TB, next http.Handler, s settings) http.Handler {
 	tb.Helper()
 	return interpret(tb, mirrorPath, "mirror", next, s)
+}
+
+// placesOf returns how many places are taken in the interpreted mirror that was made
+// last. It looks into the interpreter, because the report, which could be asked,
+// changes what is measured: somebody looks then.
+func placesOf(tb testing.TB) *atomic.Int64 {
+	tb.Helper()
+	i, err := interpreter()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	mirrors, err := i.Eval("mirror.mirrors")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	m := mirrors.MapIndex(reflect.ValueOf(fmt.Sprintf("bench-%d@file", made.Load())))
+	if !m.IsValid() {
+		tb.Fatal("the plugin does not know the mirror that was made last")
+	}
+	// The interpreter gives fields it makes a prefix.
+	return m.Elem().FieldByName("XinFlight").Addr().Interface().(*atomic.Int64)
+}
+
+// whenLanded returns a function that waits until the worker has given back the
+// place of the request that was sent last: the shadow's part is over then. Compiled
+// there is no look at the places; the rest of the worker's part is short.
+func whenLanded(tb testing.TB, e engine, answered <-chan struct{}) func() {
+	tb.Helper()
+	if e.name == "native" {
+		return func() { <-answered }
+	}
+	places := placesOf(tb)
+	return func() {
+		<-answered
+		// A sleep lets the worker run where there is one processor; it allocates nothing.
+		for places.Load() != 0 {
+			time.Sleep(5 * time.Microsecond)
+		}
+	}
 }
 
 // interpreter loads both plugins as Traefik loads one: from a GOPATH, with the
@@ -151,20 +191,15 @@ func (s settings) with(more settings) settings {
 	return both
 }
 
-// set sets the options. Those of a struct in the struct are named with a dot, as
-// in Compare.Keep, and the first of them makes it.
+// set sets the options, as Traefik's decoder does. Those within a map are named with
+// a dot, as in compare.examples.
 func set(config reflect.Value, s settings) {
+	options := map[string]any{}
 	for name, value := range s {
-		field := config.Elem()
-		outer, inner, nested := strings.Cut(name, ".")
-		if nested {
-			pointer := field.FieldByName(outer)
-			if pointer.IsNil() {
-				pointer.Set(reflect.New(pointer.Type().Elem()))
-			}
-			field, name = pointer.Elem(), inner
-		}
-		field.FieldByName(name).SetString(value)
+		options[name] = value
+	}
+	if field := config.Elem().FieldByName("Options"); field.IsValid() { // the pass-through plugin has none
+		field.Set(reflect.ValueOf(options))
 	}
 }
 
@@ -185,15 +220,16 @@ var kinds = []kind{
 	{name: "POST-64KiB", size: 64 << 10},
 	{name: "POST-1MiB", size: 1 << 20},
 	{name: "chunked-1KiB", size: 1 << 10, chunked: true},
-	{name: "stream-1KiB", size: 1 << 10, set: settings{"BodyMode": "stream"}},
-	{name: "stream-1MiB", size: 1 << 20, set: settings{"BodyMode": "stream"}},
+	{name: "stream-1KiB", size: 1 << 10, set: settings{"bodyMode": "stream"}},
+	{name: "stream-chunked-1KiB", size: 1 << 10, chunked: true, set: settings{"bodyMode": "stream"}},
+	{name: "stream-1MiB", size: 1 << 20, set: settings{"bodyMode": "stream"}},
 	{name: "compare-GET", set: compared, answer: invoice, shadowAnswer: invoice},
 	{name: "compare-1KiB", size: 1 << 10, set: compared, answer: invoice, shadowAnswer: invoice},
 	{name: "compare-1KiB-differing", size: 1 << 10, set: compared, answer: invoice, shadowAnswer: differing},
 }
 
 // compared turns comparing on, with its defaults.
-var compared = settings{"Compare.Body": "json"}
+var compared = settings{"compare.body": "json"}
 
 // The answers that are compared. Those that differ do so as two services' answers
 // will: in an identifier.
@@ -207,21 +243,15 @@ var (
 // it does not show.
 type source struct {
 	kind
-	bytes  []byte
-	reader *bytes.Reader
-	body   io.ReadCloser
 	req    *http.Request
+	bodies []io.ReadCloser // those that are ready
 }
 
-// A body is read as a server's is: it has no WriteTo.
-type body struct{ from io.Reader }
-
-func (b *body) Read(p []byte) (int, error) { return b.from.Read(p) }
-func (b *body) Close() error               { return nil }
+// bodies is how many bodies are made at once.
+const bodies = 64
 
 func newSource(k kind) *source {
-	s := &source{kind: k, bytes: make([]byte, k.size), reader: bytes.NewReader(nil)}
-	s.body = &body{s.reader}
+	s := &source{kind: k}
 	method := http.MethodPost
 	if k.size == 0 {
 		method = http.MethodGet
@@ -241,7 +271,7 @@ func newSource(k kind) *source {
 	return s
 }
 
-// next returns the request as new.
+// next returns the request as new. Its body is one that net/http's server makes.
 func (s *source) next() *http.Request {
 	s.req.TransferEncoding = nil
 	switch {
@@ -254,9 +284,35 @@ func (s *source) next() *http.Request {
 	default:
 		s.req.ContentLength = int64(s.size)
 	}
-	s.reader.Reset(s.bytes)
-	s.req.Body = s.body
+	if len(s.bodies) == 0 {
+		panic("no body is ready: see prepare")
+	}
+	s.req.Body = s.bodies[0]
+	s.bodies = s.bodies[1:]
 	return s.req
+}
+
+// prepare makes bodies, if there are none left, and reports whether it has.
+func (s *source) prepare() bool {
+	if s.size == 0 || len(s.bodies) > 0 {
+		return false
+	}
+	head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: billing.example\r\nContent-Length: %d\r\n\r\n", s.size)
+	tail := ""
+	if s.chunked {
+		head = fmt.Sprintf("POST / HTTP/1.1\r\nHost: billing.example\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", s.size)
+		tail = "\r\n0\r\n\r\n"
+	}
+	text := head + strings.Repeat("x", s.size) + tail
+	n := max(1, min(bodies, 16<<20/len(text)))
+	for range n {
+		req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text)))
+		if err != nil {
+			panic(err)
+		}
+		s.bodies = append(s.bodies, req.Body)
+	}
+	return true
 }
 
 // discard is the cheapest ResponseWriter that there can be.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
@@ -106,7 +107,7 @@ func (c *cluster) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	case err != nil || !known:
 		http.Error(rw, fmt.Sprintf("%s: %v", req.URL.Path, err), http.StatusNotFound)
 	case req.URL.Query().Get("watch") != "":
-		c.watch(rw, req, resource)
+		c.watch(rw, req, resource, kind)
 	default:
 		c.list(rw, resource, kind)
 	}
@@ -142,8 +143,10 @@ func (c *cluster) list(rw http.ResponseWriter, resource schema.GroupVersionResou
 }
 
 // watch sends the changes after the version that the client has seen, from a
-// list: those of the meantime, as additions, and then each as it comes.
-func (c *cluster) watch(rw http.ResponseWriter, req *http.Request, resource schema.GroupVersionResource) {
+// list: those of the meantime, as additions, and then each as it comes. A client
+// that asks for the initial events has no list: it waits for a bookmark that says
+// that it has all that was there.
+func (c *cluster) watch(rw http.ResponseWriter, req *http.Request, resource schema.GroupVersionResource, kind string) {
 	events := make(chan event, 100)
 	seen, _ := strconv.Atoi(req.URL.Query().Get("resourceVersion"))
 	c.mu.Lock()
@@ -151,6 +154,13 @@ func (c *cluster) watch(rw http.ResponseWriter, req *http.Request, resource sche
 		if version, _ := strconv.Atoi(object.GetResourceVersion()); version > seen {
 			events <- event{watch.Modified, object}
 		}
+	}
+	if req.URL.Query().Get("sendInitialEvents") == "true" {
+		end := new(unstructured.Unstructured)
+		end.SetGroupVersionKind(resource.GroupVersion().WithKind(kind))
+		end.SetResourceVersion(strconv.Itoa(c.version))
+		end.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+		events <- event{watch.Bookmark, end}
 	}
 	c.watchers[events] = resource
 	c.mu.Unlock()

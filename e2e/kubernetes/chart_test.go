@@ -157,7 +157,7 @@ spec:
       serviceAccountName: traefik
       containers:
         - name: traefik
-          image: docker.io/traefik:v3.6.12
+          image: docker.io/traefik:v3.7.13
           args: [--entryPoints.web.address=:8000, --providers.kubernetescrd=true, --providers.kubernetesingress=true]
           volumeMounts: [{name: data, mountPath: /data}]
       volumes: [{name: data, emptyDir: {}}]

@@ -7,7 +7,7 @@ import (
 )
 
 // manifests are the examples' objects.
-var manifests = []string{"middleware.yaml", "middleware-tls.yaml", "ingressroute.yaml", "ingress.yaml"}
+var manifests = []string{"middleware.yaml", "middleware-tls.yaml", "ingressroute.yaml", "ingressroute-service.yaml", "ingress.yaml"}
 
 func TestManifestsAreValid(t *testing.T) {
 	rules := loadRules(t)

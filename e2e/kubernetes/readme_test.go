@@ -13,7 +13,7 @@ import (
 var (
 	shellBlock = regexp.MustCompile("(?s)\n```sh\n(.*?)\n```")
 	fileOption = regexp.MustCompile(`(?:-f|--patch-file) (\S+\.yaml)`)
-	linkTarget = regexp.MustCompile(`\]\(([^):]+)\)`)
+	linkTarget = regexp.MustCompile(`\]\(([^):#]+)\)`)
 )
 
 // The customers that the README names are those that the README's loop mirrors.

@@ -284,7 +284,7 @@ func TestHTTP2(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, copied := recorded(t, b.live, 1)[0], recorded(t, b.shadow, 1)[0]
-			compareCopy(t, copied, got)
+			compareCopy(t, copied, got, middleware)
 			if string(got.Body) != test.want {
 				t.Errorf("live got %d bytes, want %d", got.BodySize, len(test.want))
 			}

@@ -34,6 +34,7 @@ const (
 	plainHost  = "plain.example.com"
 
 	markerHeader = "X-Mirrored-By"
+	tokenHeader  = "X-Mirror-Token"
 )
 
 // marker is what the shadow is told about the middleware called name.

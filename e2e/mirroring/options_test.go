@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/trafficshadow/mirror/e2e/testbed"
 )
@@ -139,6 +140,57 @@ func documented(value string) float64 {
 	sum := sha256.Sum256([]byte(value))
 	n, _ := strconv.ParseUint(hex.EncodeToString(sum[:])[:8], 16, 64)
 	return float64(n) * 100 / (1 << 32)
+}
+
+// At most so many copies arrive in any one second, a burst or not, and the others are
+// counted: all that live gets is accounted for.
+func TestMaxRate(t *testing.T) {
+	const rate = 20
+	m := newMirrors(t, testbed.UpstreamOptions{}, testbed.UpstreamOptions{})
+	m.add("limited", testbed.Values{"maxRate": strconv.Itoa(rate)})
+	m.add("compared", with(testbed.Comparing(), "maxRate", rate))
+	m.add("streamed", testbed.Values{"maxRate": rate, "bodyMode": "stream"})
+	m.config.Report()
+	m.start(t, testbed.Options{})
+	const bursts, each = 12, 15
+	for _, name := range []string{"limited", "compared", "streamed"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for i := range bursts {
+				burst := strings.Repeat(sized("POST", "/invoices", at(name), invoice)+head("GET", "/invoices", at(name)), each)
+				if _, err := testbed.Exchange(t.Context(), m.Addr(testbed.Web), []byte(burst), testbed.RawOptions{Answers: 2 * each}); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Duration(50+i*20) * time.Millisecond)
+			}
+			var copies []testbed.Request
+			eventually(t, func() error {
+				copies = from(m.shadow.Requests(), name)
+				r := m.MustReport(t, name)
+				if got := r.Mirrored + r.Dropped["rate"]; got != bursts*each*2 || len(copies) != int(r.Mirrored) {
+					return fmt.Errorf("%d mirrored, %d dropped as rate, %d at the shadow; want %d in all", r.Mirrored, r.Dropped["rate"], len(copies), bursts*each*2)
+				}
+				if r.LostTotal != 0 {
+					return fmt.Errorf("%d lost (%v), want none", r.LostTotal, r.Lost)
+				}
+				return nil
+			})
+			slices.SortFunc(copies, func(a, b testbed.Request) int { return a.Arrived.Compare(b.Arrived) })
+			// They are counted when they are sent. Those that are on their way for longer
+			// than others may arrive closer together, so what is looked at is half a second.
+			for i := range copies {
+				n := 0
+				for _, r := range copies[i:] {
+					if r.Arrived.Sub(copies[i].Arrived) < 500*time.Millisecond {
+						n++
+					}
+				}
+				if n > rate {
+					t.Errorf("%d copies within half a second, want %d in a second at most", n, rate)
+				}
+			}
+		})
+	}
 }
 
 // The same value is in or out every time and on every replica, as anybody can

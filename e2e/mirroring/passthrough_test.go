@@ -219,28 +219,6 @@ func testMarkedRequestsAreNotMirrored(t *testing.T, options testbed.Values) {
 	}
 }
 
-// A shadow that is this same router gets one copy, which ends at live.
-func TestLoopEndsAfterOneRound(t *testing.T) {
-	live := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live"})
-	traefik := runTraefik(t, testbed.Options{Dynamic: billing(live)})
-	traefik.MustReload(t, billing(live).
-		Mirror(middleware, testbed.Values{"url": traefik.URL("")}).
-		Router("mirrored", host(mirrorHost), "billing", middleware))
-	const n = 20
-	for i := range n {
-		expect(t, traefik, http.StatusOK, sized("POST", fmt.Sprintf("/invoices/%d", i), mirrorHost, invoice))
-	}
-	requests := arrived(t, live, 2*n)
-	// A second round would have begun before the last copies arrived.
-	for i := range n {
-		if got := count(requests, fmt.Sprintf("/invoices/%d", i)); got != 2 {
-			t.Errorf("live got request %d %d times, want it and one copy", i, got)
-		}
-	}
-	expect(t, traefik, http.StatusOK, head("GET", "/last", plainHost))
-	recorded(t, live, 2*n+1)
-}
-
 // The next event is not sent before the client has heard the last: an answer
 // that is held back anywhere never goes on.
 func TestEventsArriveOneByOne(t *testing.T) { testbed.InBothModes(t, testEventsArriveOneByOne) }

@@ -128,7 +128,7 @@ func TestDashboardShowsEverything(t *testing.T) {
 	p := runPrometheus(t, s)
 	s.send(t, 500)
 	s.settled(t, 500)
-	p.nextScrape() // with the one before the traffic it makes a rate
+	p.awaitScraped(500) // with the one before the traffic it makes a rate
 
 	d := readDashboard(t)
 	shown := map[string]bool{}

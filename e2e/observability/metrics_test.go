@@ -62,8 +62,11 @@ func seriesOf(m *report.Middleware) map[string]float64 {
 	if m.State.Paused {
 		paused = 1
 	}
+	add("mirror_config_errors", float64(m.ConfigErrors))
+	add("mirror_info", 1, "url", m.Shadow, "percent", strconv.FormatFloat(m.Percent, 'g', -1, 64))
 	add("mirror_eligible_requests_total", float64(m.Eligible))
 	add("mirror_mirrored_requests_total", float64(m.Mirrored))
+	by("mirror_lost_requests_total", "reason", m.Lost)
 	by("mirror_dropped_requests_total", "reason", m.Dropped)
 	by("mirror_failed_requests_total", "kind", m.Failed)
 	by("mirror_shadow_responses_total", "code", m.Answers)
@@ -136,7 +139,7 @@ func TestTrafficAddsNoSeries(t *testing.T) {
 		do(t, s.client, req)
 	}
 	s.settled(t, n)
-	p.nextScrape()
+	p.awaitScraped(n)
 	if after := slices.Sorted(maps.Keys(p.series())); !slices.Equal(after, before) {
 		t.Errorf("%d series after %d different requests, want the %d before\n%s", len(after), n, len(before), strings.Join(after, "\n"))
 	}

@@ -147,6 +147,20 @@ func (p *prometheus) nextScrape() (began time.Time) {
 	return began
 }
 
+// awaitScraped waits until n requests have been scraped. The metrics are made once a
+// second at most, so the next scrape may not have them yet.
+func (p *prometheus) awaitScraped(n int) {
+	p.t.Helper()
+	eventually(p.t, func() error {
+		p.nextScrape()
+		got := p.query(`mirror_eligible_requests_total`)
+		if len(got) != 1 || int(got[0].Value) != n {
+			return fmt.Errorf("scraped %v, want %d requests", got, n)
+		}
+		return nil
+	})
+}
+
 // checkSelectors fails the test for each selector in the expression that selects
 // nothing: a name or a label value that there is not.
 func (p *prometheus) checkSelectors(expr string) {

@@ -194,8 +194,10 @@ func (s *scene) settled(t *testing.T, n int64) *report.Middleware {
 }
 
 func dropped(m *report.Middleware) (sum int64) {
-	for _, reason := range report.EligibleReasons {
-		sum += m.Dropped[reason]
+	for _, r := range report.Reasons {
+		if r.Fate == report.Dropped || r.Fate == report.Unchosen {
+			sum += m.Dropped[r.Word]
+		}
 	}
 	return sum
 }

@@ -83,7 +83,7 @@ func (town *town) configuration(n int) testbed.Dynamic {
 	stays := testbed.Values{"url": town.shadows[steady].URL()}
 	if town.compares {
 		changes["compare"] = testbed.Values{"ignore": fmt.Sprintf("$.revision%d", revision(n))}
-		stays["compare"] = testbed.Values{"show": "values", "keep": 1000}
+		stays["compare"] = testbed.Values{"show": "values", "examples": 50}
 		config.Report()
 	}
 	return config.

@@ -258,41 +258,51 @@ func testCopyIsTheOriginal(t *testing.T, options testbed.Values) {
 }
 
 // compareAll fails the test unless live has all the bodies, which are given by
-// their requests' targets, and the shadow those within the limit.
+// their requests' targets, each once, and the shadow those within the limit.
 func compareAll(t *testing.T, b *bench, sent map[string]string, limit int) {
 	t.Helper()
-	want := 0
-	for _, body := range sent {
+	within := map[string]string{}
+	for target, body := range sent {
 		if len(body) <= limit {
-			want++
+			within[target] = body
 		}
 	}
 	eventually(t, func() error {
-		if got := len(b.shadow.Requests()); got < want {
-			return fmt.Errorf("the shadow got %d requests, want %d", got, want)
+		if got := len(b.shadow.Requests()); got < len(within) {
+			return fmt.Errorf("the shadow got %d requests, want %d", got, len(within))
 		}
 		return nil
 	})
 	copies := b.copies(t)
-	if len(copies) != want {
-		t.Errorf("the shadow got %d requests, want %d", len(copies), want)
-	}
+	eachOnce(t, "the shadow", copies, within)
 	for _, r := range copies {
-		body := sent[r.RequestURI]
-		if len(body) > limit {
-			t.Errorf("the shadow got %s, which is above the limit", r.RequestURI)
-		}
-		sameBody(t, "the shadow", r, body)
-		if r.ContentLength != int64(len(body)) {
-			t.Errorf("the shadow got Content-Length %d with %s, want %d", r.ContentLength, r.RequestURI, len(body))
+		if want := int64(len(sent[r.RequestURI])); r.ContentLength != want {
+			t.Errorf("the shadow got Content-Length %d with %s, want %d", r.ContentLength, r.RequestURI, want)
 		}
 	}
-	if got := b.live.Requests(); len(got) < len(sent) {
-		t.Errorf("live got %d requests, want %d", len(got), len(sent))
+	for target := range sent {
+		recorded(t, b.live, target) // which may come after its answer
 	}
-	for _, r := range b.live.Requests() {
-		if body, ok := sent[r.RequestURI]; ok {
-			sameBody(t, "live", r, body)
+	eachOnce(t, "live", slices.DeleteFunc(b.live.Requests(), func(r testbed.Request) bool { return strings.HasPrefix(r.RequestURI, "/health/") }), sent)
+}
+
+// eachOnce fails the test unless the requests are those of the bodies, each once and
+// whole.
+func eachOnce(t *testing.T, who string, got []testbed.Request, bodies map[string]string) {
+	t.Helper()
+	times := map[string]int{}
+	for _, r := range got {
+		body, ok := bodies[r.RequestURI]
+		if !ok {
+			t.Errorf("%s got %s of %d bytes, want none", who, r.RequestURI, r.BodySize)
+			continue
+		}
+		times[r.RequestURI]++
+		sameBody(t, who, r, body)
+	}
+	for target := range bodies {
+		if times[target] != 1 {
+			t.Errorf("%s got %s %d times, want once", who, target, times[target])
 		}
 	}
 }

@@ -27,6 +27,9 @@ const defaultPin = "traefik"
 // built on first use into the user's cache folder, one folder for each pin,
 // where every later run and every other process finds it.
 //
+// The build is in a folder of that cache folder, never in the repository, since
+// some of what a pin needs is put together there: see [standIn].
+//
 // Where the pin's go.mod has a toolchain line, that Go builds it and no other,
 // neither older nor newer: a release is tested on the Go that it came with,
 // whose net/http it stands on and whose standard library it shows to plugins.
@@ -35,9 +38,6 @@ const defaultPin = "traefik"
 // A build says so through logf, line by line; with a nil logf on standard
 // error, because minutes of silence look like a hang.
 func Binary(ctx context.Context, logf func(format string, args ...any)) (string, error) {
-	if logf == nil {
-		logf = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
-	}
 	if bin := os.Getenv("TRAEFIK_BIN"); bin != "" {
 		return givenBinary(bin)
 	}
@@ -45,6 +45,14 @@ func Binary(ctx context.Context, logf func(format string, args ...any)) (string,
 	if err != nil {
 		return "", err
 	}
+	if logf == nil {
+		return p.binary(ctx, progressOn(os.Stderr))
+	}
+	return p.binary(ctx, progressIn(logf))
+}
+
+// binary returns the path of the pin's Traefik, which it builds if need be.
+func (p pin) binary(ctx context.Context, told *progress) (string, error) {
 	dir, err := p.cache(ctx)
 	if err != nil {
 		return "", err
@@ -58,7 +66,7 @@ func Binary(ctx context.Context, logf func(format string, args ...any)) (string,
 		return "", fmt.Errorf("testbed: Traefik's cache folder: %w", err)
 	}
 	unlock, err := lock(ctx, filepath.Join(dir, "lock"), func() {
-		logf("testbed: another process builds Traefik %s, waiting for it", p.version)
+		told.say("testbed: another process builds Traefik %s, waiting for it", p.version)
 	})
 	if err != nil {
 		return "", err
@@ -67,7 +75,7 @@ func Binary(ctx context.Context, logf func(format string, args ...any)) (string,
 	if executable(bin) == nil {
 		return bin, nil // built by whoever held the lock
 	}
-	if err := p.build(ctx, bin, logf); err != nil {
+	if err := p.build(ctx, dir, bin, told); err != nil {
 		return "", err
 	}
 	return bin, nil
@@ -98,14 +106,14 @@ func executable(path string) error {
 // A pin is a module that requires one release of Traefik.
 type pin struct {
 	dir       string
-	mod       []byte // its go.mod
+	mod, sum  []byte // its go.mod and go.sum
 	module    string // Traefik's, github.com/traefik/traefik/v3 or /v2
 	version   string
 	toolchain string // the Go to build it with; empty for the one in use
+	standIns  []standIn
 }
 
-// readPin reads the module in the folder called name below e2e, or the default
-// one.
+// readPin reads the pin in the folder called name below e2e, or the default one.
 func readPin(name string) (pin, error) {
 	if name == "" {
 		name = defaultPin
@@ -114,8 +122,14 @@ func readPin(name string) (pin, error) {
 	if err != nil {
 		return pin{}, err
 	}
-	p := pin{dir: filepath.Join(root, "e2e", name)}
-	path := filepath.Join(p.dir, "go.mod")
+	return pinIn(filepath.Join(root, "e2e", name))
+}
+
+// pinIn reads the pin in the folder dir.
+func pinIn(dir string) (pin, error) {
+	p := pin{dir: dir}
+	path := filepath.Join(dir, "go.mod")
+	var err error
 	if p.mod, err = os.ReadFile(path); err != nil {
 		return pin{}, fmt.Errorf("testbed: Traefik's pin (TRAEFIK_PIN is a folder below e2e): %w", err)
 	}
@@ -134,6 +148,12 @@ func readPin(name string) (pin, error) {
 	if file.Toolchain != nil {
 		p.toolchain = file.Toolchain.Name
 	}
+	if p.sum, err = os.ReadFile(filepath.Join(dir, "go.sum")); err != nil {
+		return pin{}, fmt.Errorf("testbed: Traefik's pin: %w", err)
+	}
+	if p.standIns, err = readStandIns(dir, file, p.sum); err != nil {
+		return pin{}, fmt.Errorf("testbed: Traefik's pin: %w", err)
+	}
 	return p, nil
 }
 
@@ -148,7 +168,7 @@ func isTraefik(path string) bool {
 func (p pin) cache(ctx context.Context) (string, error) {
 	goVersion := p.toolchain
 	if goVersion == "" {
-		out, err := p.goCommand(ctx, "env", "GOVERSION").Output()
+		out, err := p.goCommand(ctx, p.dir, "env", "GOVERSION").Output()
 		if err != nil {
 			return "", fmt.Errorf("testbed: go env GOVERSION: %w%s", err, complaint(err))
 		}
@@ -158,7 +178,12 @@ func (p pin) cache(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("testbed: no cache folder for Traefik: %w", err)
 	}
-	name := fmt.Sprintf("traefik-%s-%s-%.4x", p.version, goVersion, sha256.Sum256(p.mod))
+	key := sha256.New()
+	key.Write(p.mod)
+	for _, s := range p.standIns {
+		fmt.Fprintln(key, s.name, s.hash, s.sum)
+	}
+	name := fmt.Sprintf("traefik-%s-%s-%.4x", p.version, goVersion, key.Sum(nil))
 	return filepath.Join(cache, "trafficshadow-mirror", name), nil
 }
 
@@ -171,11 +196,11 @@ func complaint(err error) string {
 	return ""
 }
 
-func (p pin) goCommand(ctx context.Context, args ...string) *exec.Cmd {
+func (p pin) goCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = p.dir
+	cmd.Dir = dir
 	// A workspace of the developer's would override the pin.
-	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "PWD="+p.dir)
+	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "PWD="+dir)
 	if p.toolchain != "" {
 		// The line alone would only set the oldest that will do.
 		cmd.Env = append(cmd.Env, "GOTOOLCHAIN="+p.toolchain)
@@ -186,51 +211,49 @@ func (p pin) goCommand(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// build compiles to a name of its own first: whoever looks for bin without the
-// lock finds a whole binary or none.
-func (p pin) build(ctx context.Context, bin string, logf func(string, ...any)) error {
+// build makes bin in the cache folder dir, of which the caller holds the lock.
+// It compiles to a name of its own first: whoever looks for bin without the lock
+// finds a whole binary or none.
+func (p pin) build(ctx context.Context, dir, bin string, told *progress) error {
 	partial := bin + ".partial"
 	defer os.Remove(partial)
-	logf("testbed: building Traefik %s, once, into %s", p.version, bin)
-	logf("testbed: this takes 5 to 6 minutes on two cores, 40 s where Go's build cache is warm; TRAEFIK_BIN=<path> skips it")
+	told.say("testbed: building Traefik %s, once, into %s", p.version, bin)
+	told.say("testbed: this takes about 5 minutes on two cores, 40 s where Go's build cache is warm; TRAEFIK_BIN=<path> skips it")
 
-	var output bytes.Buffer
-	cmd := p.goCommand(ctx, "build", "-buildvcs=false", "-o", partial, p.module+"/cmd/traefik")
-	cmd.Stdout, cmd.Stderr = &output, &output
 	begun := time.Now()
-	stop := every(5*time.Second, func() {
-		logf("testbed: building Traefik %s: %s so far", p.version, time.Since(begun).Round(time.Second))
+	took := func() time.Duration { return time.Since(begun).Round(time.Second) }
+	stop := told.keepSaying(func() string {
+		return fmt.Sprintf("testbed: building Traefik %s: %s so far", p.version, took())
 	})
-	err := cmd.Run()
+	err := p.compile(ctx, dir, partial)
 	stop()
 	if ctx.Err() != nil {
-		return fmt.Errorf("testbed: building Traefik %s: %w after %s", p.version, ctx.Err(), time.Since(begun).Round(time.Second))
+		return fmt.Errorf("testbed: building Traefik %s: %w after %s", p.version, ctx.Err(), took())
+	}
+	if err == nil {
+		err = os.Rename(partial, bin)
 	}
 	if err != nil {
-		return fmt.Errorf("testbed: building Traefik %s: %w\n%s", p.version, err, tail(output.String(), 30))
-	}
-	if err := os.Rename(partial, bin); err != nil {
 		return fmt.Errorf("testbed: building Traefik %s: %w", p.version, err)
 	}
-	logf("testbed: Traefik %s built in %s", p.version, time.Since(begun).Round(time.Second))
+	told.say("testbed: Traefik %s built in %s", p.version, took())
 	return nil
 }
 
-// every calls f at intervals until the function it returns is called.
-func every(interval time.Duration, f func()) (stop func()) {
-	ticker := time.NewTicker(interval)
-	done := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case <-ticker.C:
-				f()
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() { ticker.Stop(); close(done) }
+// compile builds the pin's Traefik to the path out, in a work folder below dir.
+func (p pin) compile(ctx context.Context, dir, out string) error {
+	work := filepath.Join(dir, "work")
+	defer os.RemoveAll(work)
+	if err := p.layOut(ctx, work); err != nil {
+		return err
+	}
+	var output bytes.Buffer
+	cmd := p.goCommand(ctx, work, "build", "-buildvcs=false", "-o", out, p.module+"/cmd/traefik")
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%w\n%s", err, tail(output.String(), 30))
+	}
+	return nil
 }
 
 // lock takes the file lock at path, calling waiting once if somebody else has

@@ -12,7 +12,7 @@ import (
 
 // A Release says which Traefik a binary is, and what it was built with.
 type Release struct {
-	Traefik string // such as v3.6.12
+	Traefik string // such as v3.7.13
 	Yaegi   string // such as v0.16.1; empty where the binary does not tell
 	Go      string // such as go1.26.8
 }
@@ -36,6 +36,12 @@ func (r Release) Has(since ...string) bool {
 		}
 	}
 	return false
+}
+
+// HasH2C reports whether the net/http that the release was built with lets the plugin
+// speak HTTP/2 without TLS.
+func (r Release) HasH2C() bool {
+	return semver.Compare("v"+strings.TrimPrefix(r.Go, "go"), "v1.24") >= 0
 }
 
 // UsedRelease returns the release of the Traefik that [Start] runs, which is

@@ -187,14 +187,31 @@ func (t *Traefik) Routers(ctx context.Context) (map[string]Router, error) {
 	return routers, nil
 }
 
+// Mistakes returns the lines in which the mirror plugin names mistakes in its
+// options, since the start. A router whose middleware has one is enabled all the
+// same: it serves live.
+func (t *Traefik) Mistakes() []string {
+	var lines []string
+	for _, line := range strings.Split(t.Log(), "\n") {
+		if strings.Contains(line, "until its options are put right") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
 // CheckRouters returns an error that names every router which is not enabled,
-// with Traefik's reasons, and nil where all are.
+// with Traefik's reasons, and every mistake in the options of a mirror, ever;
+// nil where there are none.
 func (t *Traefik) CheckRouters(ctx context.Context) error {
 	routers, err := t.Routers(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
+	for _, line := range t.Mistakes() {
+		errs = append(errs, errors.New(line))
+	}
 	for name, router := range routers {
 		if router.Status != "enabled" {
 			errs = append(errs, fmt.Errorf("router %s is %s: %s", name, router.Status, strings.Join(router.Errors, "; ")))

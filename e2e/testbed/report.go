@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/trafficshadow/mirror/report"
 )
@@ -20,9 +23,36 @@ func (d Dynamic) Report() Dynamic {
 		Router("report", "Host(`"+ReportHost+"`)", "noop@internal", "report")
 }
 
+// editionAge is how old what the report router answers may be. The metrics have an age of
+// their own, the other forms one together.
+const editionAge = time.Second
+
+// An edition remembers when it was read last.
+type edition struct {
+	mu   sync.Mutex
+	read time.Time
+}
+
 // Reported returns what the router of [Dynamic.Report] answers at path, which
-// begins with a slash.
+// begins with a slash. The numbers are from after the call: what was read before is given
+// the time to grow too old.
 func (t *Traefik) Reported(ctx context.Context, path string) ([]byte, error) {
+	e := &t.document
+	if strings.HasSuffix(path, "/metrics") {
+		e = &t.metrics
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("testbed: report: %w", ctx.Err())
+	case <-time.After(time.Until(e.read.Add(editionAge))):
+	}
+	defer func() { e.read = time.Now() }()
+	return t.reported(ctx, path)
+}
+
+func (t *Traefik) reported(ctx context.Context, path string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.URL(path), nil)
 	if err != nil {
 		return nil, err

@@ -58,6 +58,17 @@ func RunRawUpstream(tb testing.TB, handle func(net.Conn)) *RawUpstream {
 	return u
 }
 
+// RunNameserver starts a name server for the length of a test.
+func RunNameserver(tb testing.TB) *Nameserver {
+	tb.Helper()
+	n, err := NewNameserver()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(n.Stop)
+	return n
+}
+
 // MustReload is [Traefik.Reload] followed by [Traefik.CheckRouters], for tests
 // that expect both to succeed.
 func (t *Traefik) MustReload(tb testing.TB, dynamic any) {

@@ -98,6 +98,10 @@ type Options struct {
 	// Env is added to this process's environment, as NAME=value.
 	Env []string
 
+	// Nameserver is the IP address of the DNS server that Traefik asks, in place of the
+	// machine's; see [Nameserver]. It takes root.
+	Nameserver string
+
 	// DescriptorLimit is the process's limit of open files, soft and hard; 0
 	// leaves it as it is.
 	DescriptorLimit int
@@ -117,6 +121,8 @@ type Traefik struct {
 	ca      *CA
 	client  *http.Client // for tests' own requests
 	control *http.Client // for the API and the probes
+
+	document, metrics edition // of the report
 
 	reloading  sync.Mutex
 	nonce      string
@@ -360,6 +366,15 @@ func (t *Traefik) run(bin string, opts Options) (*process, error) {
 	if opts.DescriptorLimit > 0 {
 		limit := []string{"/bin/sh", "-c", `ulimit -n "$0" && exec "$@"`, strconv.Itoa(opts.DescriptorLimit)}
 		args = append(limit, args...)
+	}
+	if opts.Nameserver != "" {
+		file := filepath.Join(t.dir, "resolv.conf")
+		if err := os.WriteFile(file, []byte("nameserver "+opts.Nameserver+"\n"), 0o644); err != nil {
+			return nil, fmt.Errorf("testbed: %w", err)
+		}
+		// A mount that nobody else sees.
+		own := []string{"unshare", "--mount", "/bin/sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, file}
+		args = append(own, args...)
 	}
 	// Traefik writes to the file itself: copying its log through this process
 	// would cost a benchmark processor time.

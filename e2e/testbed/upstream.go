@@ -52,7 +52,8 @@ type UpstreamOptions struct {
 	TLS *tls.Config
 
 	// HTTP2 offers HTTP/2 beside HTTP/1.1: by ALPN with TLS, otherwise to a
-	// client that knows beforehand (h2c).
+	// client that knows beforehand (h2c). With it heads are recorded byte for byte
+	// with TLS too, but a handler does not see that there is TLS.
 	HTTP2 bool
 }
 
@@ -72,8 +73,14 @@ type Request struct {
 
 	// RawHead is the head byte for byte, the empty line at its end included,
 	// so that spelling, order and repetition of headers can be compared. It is
-	// nil with TLS and HTTP/2.
+	// nil for HTTP/2, and with TLS unless UpstreamOptions.HTTP2 is set.
 	RawHead []byte
+
+	// Fields are what an HTTP/2 request's head is made of, the pseudo-header
+	// fields first, in wire order. HeadEnds says that the head ended the stream:
+	// neither a body nor trailers can follow, and none has to be waited for.
+	Fields   []Field
+	HeadEnds bool
 
 	Body       []byte            // up to UpstreamOptions.BodyLimit of it
 	BodySize   int64             // of the whole body, in bytes
@@ -82,8 +89,18 @@ type Request struct {
 }
 
 // RawHeaders returns the header lines of RawHead, in wire order, without line
-// ends and without the request line.
+// ends and without the request line. For HTTP/2 it is the fields of the head but the
+// pseudo-header fields, each as a line.
 func (r Request) RawHeaders() []string {
+	if r.Fields != nil {
+		lines := []string{}
+		for _, f := range r.Fields {
+			if !strings.HasPrefix(f.Name, ":") {
+				lines = append(lines, f.Name+": "+f.Value)
+			}
+		}
+		return lines
+	}
 	head := strings.ReplaceAll(strings.TrimRight(string(r.RawHead), "\r\n"), "\r\n", "\n")
 	return strings.Split(head, "\n")[1:]
 }
@@ -143,8 +160,7 @@ func (u *Upstream) Restart() error {
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(u.opts.HTTP2 && u.opts.TLS != nil)
-	protocols.SetUnencryptedHTTP2(u.opts.HTTP2 && u.opts.TLS == nil)
+	protocols.SetUnencryptedHTTP2(u.opts.HTTP2)
 	server := &http.Server{
 		Handler:     http.HandlerFunc(u.serve),
 		Protocols:   protocols,
@@ -163,6 +179,11 @@ func (u *Upstream) Restart() error {
 	go func() {
 		defer close(served)
 		switch {
+		case u.opts.TLS != nil && u.opts.HTTP2:
+			// To the server this is no TLS: it would hide the frames.
+			config := u.opts.TLS.Clone()
+			config.NextProtos = []string{"h2", "http/1.1"}
+			server.Serve(wireListener{tls.NewListener(listener, config)})
 		case u.opts.TLS != nil:
 			server.ServeTLS(listener, "", "")
 		case u.opts.CountOnly:
@@ -331,8 +352,18 @@ func newRequest(req *http.Request) Request {
 		Arrived:          time.Now(),
 		TLS:              req.TLS,
 	}
-	if w, ok := req.Context().Value(wireKey{}).(*wire); ok && req.ProtoMajor == 1 {
-		record.RawHead = w.next()
+	c, ok := req.Context().Value(wireKey{}).(*wireConn)
+	if !ok {
+		return record
+	}
+	if secure, ok := c.Conn.(*tls.Conn); ok {
+		state := secure.ConnectionState()
+		record.TLS = &state
+	}
+	if req.ProtoMajor == 1 {
+		record.RawHead = c.wire.next()
+	} else if s := c.wire.nextStream(req); s != nil {
+		record.Fields, record.HeadEnds = s.fields, s.headEnds
 	}
 	return record
 }

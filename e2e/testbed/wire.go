@@ -10,10 +10,14 @@ import (
 	"net/http/httputil"
 	"slices"
 	"sync"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // wireListener hands out connections that keep the heads of the requests that
-// come in on them as they were sent.
+// come in on them as they were sent. Over a listener of TLS these are what TLS
+// has carried.
 type wireListener struct{ net.Listener }
 
 func (l wireListener) Accept() (net.Conn, error) {
@@ -49,9 +53,16 @@ type wireKey struct{}
 
 func withWire(ctx context.Context, conn net.Conn) context.Context {
 	if c, ok := conn.(*wireConn); ok {
-		return context.WithValue(ctx, wireKey{}, c.wire)
+		return context.WithValue(ctx, wireKey{}, c)
 	}
 	return ctx
+}
+
+// A stream is a request as HTTP/2 has carried it.
+type stream struct {
+	fields   []Field
+	headEnds bool
+	taken    bool
 }
 
 // wire reads a copy of one connection's bytes beside the server. Only a reader
@@ -61,6 +72,7 @@ type wire struct {
 	mu      sync.Mutex
 	arrived sync.Cond
 	heads   [][]byte
+	streams []*stream // of HTTP/2, in the order of their heads
 	ended   bool
 }
 
@@ -80,6 +92,35 @@ func (w *wire) next() []byte {
 	return head
 }
 
+// nextStream is next for HTTP/2, where handlers begin in any order: it returns the
+// first stream that is for the same method and target.
+func (w *wire) nextStream(req *http.Request) *stream {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		for _, s := range w.streams {
+			if !s.taken && pseudo(s.fields, ":method") == req.Method && pseudo(s.fields, ":path") == req.RequestURI {
+				s.taken = true
+				return s
+			}
+		}
+		if w.ended {
+			return nil
+		}
+		w.arrived.Wait()
+	}
+}
+
+// pseudo returns the value of a pseudo-header field.
+func pseudo(fields []Field, name string) string {
+	for _, f := range fields {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
 func (w *wire) follow(r io.Reader) {
 	br := bufio.NewReader(r)
 	for w.followRequest(br) {
@@ -97,8 +138,12 @@ func (w *wire) followRequest(br *bufio.Reader) bool {
 	if err != nil {
 		return false
 	}
+	if bytes.HasPrefix(head, []byte("PRI ")) {
+		w.followFrames(br)
+		return false
+	}
 	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
-	if err != nil || req.Method == "PRI" { // HTTP/2
+	if err != nil {
 		return false
 	}
 	w.mu.Lock()
@@ -115,6 +160,30 @@ func (w *wire) followRequest(br *bufio.Reader) bool {
 	}
 	_, err = io.CopyN(io.Discard, br, req.ContentLength)
 	return err == nil
+}
+
+// followFrames reads the frames of HTTP/2, behind the first lines of its preface.
+func (w *wire) followFrames(br *bufio.Reader) {
+	if _, err := br.Discard(len("SM\r\n\r\n")); err != nil {
+		return
+	}
+	framer := http2.NewFramer(io.Discard, br)
+	framer.SetMaxReadFrameSize(1<<24 - 1)
+	framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			return
+		}
+		head, ok := frame.(*http2.MetaHeadersFrame)
+		if !ok || len(head.PseudoFields()) == 0 { // as trailers have none
+			continue
+		}
+		w.mu.Lock()
+		w.streams = append(w.streams, &stream{fields: fieldsOf(head.Fields), headEnds: head.StreamEnded()})
+		w.mu.Unlock()
+		w.arrived.Broadcast()
+	}
 }
 
 // readHead returns everything up to the first empty line, and that.

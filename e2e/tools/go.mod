@@ -3,7 +3,7 @@
 // tests (which require all of Traefik) are tied to the versions they need.
 module github.com/trafficshadow/mirror/e2e/tools
 
-go 1.25.0
+go 1.26.0
 
 tool (
 	github.com/rhysd/actionlint/cmd/actionlint

@@ -33,7 +33,7 @@ func TestMirrorsCompareTheirOwnPairs(t *testing.T) {
 		mode := []string{"buffer", "stream"}[i%2]
 		config.Mirror(name(i), testbed.Values{
 			"url": upstream(t, name(i), book("shadow")).URL(), "bodyMode": mode, "maxInFlight": 1000, "timeout": "60s",
-			"compare": testbed.Values{"headers": "X-Ledger", "show": "values", "keep": 1000},
+			"compare": testbed.Values{"headers": "X-Ledger", "show": "values", "examples": examples},
 		}).Router(name(i), host(name(i)), "billing", name(i))
 	}
 	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
@@ -52,13 +52,19 @@ func TestMirrorsCompareTheirOwnPairs(t *testing.T) {
 				want++
 			}
 		}
-		if c.Compared != requests || c.Mismatched != want || len(c.Differences) != 1 || c.Differences[0].Key != "$.total" {
-			t.Errorf("%s: %d compared, %d differ in %+v; want %d and %d in $.total", name(i), c.Compared, c.Mismatched, c.Differences, requests, want)
+		if c.Compared != requests || c.Real != want || c.Agreeing != requests-want || len(c.Differences) != 1 || c.Differences[0].Key != "$.total" {
+			t.Errorf("%s: %d compared, %d really differ in %+v; want %d and %d in $.total", name(i), c.Compared, c.Real, c.Differences, requests, want)
 		}
-		for _, m := range c.Mismatches {
-			n := m.Path[strings.LastIndex(m.Path, "/")+1:]
-			if want := fmt.Sprintf("%q", name(i)+" "+n); len(m.Differences) != 1 || m.Differences[0].Shadow != want || m.Differences[0].Live != "119.00" {
-				t.Errorf("%s: %s differs in %+v, want 119.00 and %s", name(i), m.Path, m.Differences, want)
+		if len(c.Differences) != 1 {
+			continue
+		}
+		if n := int64(len(c.Differences[0].Examples)); n != want {
+			t.Errorf("%s: %d examples, want all %d", name(i), n, want)
+		}
+		for _, x := range c.Differences[0].Examples {
+			n := x.Path[strings.LastIndex(x.Path, "/")+1:]
+			if want := fmt.Sprintf("%q", name(i)+" "+n); x.Shadow != want || x.Live != "119.00" {
+				t.Errorf("%s: %s differs in %s and %s, want 119.00 and %s", name(i), x.Path, x.Live, x.Shadow, want)
 			}
 		}
 	}

@@ -91,12 +91,18 @@ func (n node) tallies() map[string]string {
 	return counts
 }
 
-// differences returns what differs with how often, as the page has it.
+// differences returns by endpoint, key and relation how often each thing differs, as the
+// page has it.
 func (n node) differences() map[string]string {
 	list := map[string]string{}
 	for _, row := range n.all("li", "difference") {
 		what := row.all("div", "what")[0]
-		list[what.all("code", "")[0].text()] = what.all("span", "")[0].text()
+		name := what.all("bdi", "")[0].text() + " " + what.all("code", "")[0].text()
+		spans := what.all("span", "")
+		if len(spans) > 1 {
+			name += " " + spans[0].text()
+		}
+		list[name] = spans[len(spans)-1].text()
 	}
 	return list
 }

@@ -105,8 +105,9 @@ func TestNothingIsShownThatIsNotTo(t *testing.T) {
 				}
 			}
 			r := settled(t, traefik, middleware)
-			if r.Compared["mismatch"] != 11 || r.Compared["skipped"] != 5 {
-				t.Fatalf("%v compared, skipped for %v, want 11 that differ and 5 that failed: %+v", r.Compared, r.Skipped, r.Comparison.Differences)
+			// After some failures in a row nothing says that the shadow answers anybody.
+			if n := r.Compared["mismatch"]; n < 13 || n > 16 || n+r.Compared["skipped"] != int64(len(confidential)) {
+				t.Fatalf("%v compared, skipped for %v, want 13 that differ at least: %+v", r.Compared, r.Skipped, r.Comparison.Differences)
 			}
 			var logged strings.Builder
 			for line := range strings.Lines(traefik.Log()) {
@@ -133,8 +134,8 @@ func TestNothingIsShownThatIsNotTo(t *testing.T) {
 					t.Errorf("%s does not have %q, so that this shows nothing", where, test.shown)
 				}
 			}
-			if credentials := strings.Count(everything["/report.json"], "header #"); test.show != "none" && credentials < 4 {
-				t.Errorf("%d hashes of credentials, want at least 4", credentials)
+			if credentials := strings.Count(everything["/report.json"], "header #"); test.show != "none" && credentials < 2 {
+				t.Errorf("%d hashes of credentials, want those of both sides at least", credentials)
 			}
 		})
 	}
@@ -184,12 +185,12 @@ func TestHostileValuesAreText(t *testing.T) {
 	name := `shadow-<img src=x onerror=alert(1)>`
 	config := testbed.Dynamic{}.Service("billing", live.URL()).Report()
 	for _, name := range []string{middleware, name} {
-		config.Mirror(name, testbed.Values{"url": shadow.URL(), "compare": testbed.Values{"show": "values", "headers": "X-Ledger", "keep": 1000}})
+		config.Mirror(name, testbed.Values{"url": shadow.URL(), "compare": testbed.Values{"show": "values", "headers": "X-Ledger", "examples": examples}})
 	}
 	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: config.Router("billing", host("billing"), "billing", middleware, name)})
 	load := func(text string, path string) {
 		t.Helper()
-		for range 25 { // enough for some to be taken for noise
+		for range 25 { // enough for some to be judged
 			for _, end := range []string{"", "text"} {
 				if _, err := testbed.Exchange(t.Context(), traefik.Addr(testbed.Web),
 					[]byte("GET /"+path+end+" HTTP/1.1\r\nHost: "+at("billing")+"\r\nX-Text: "+text+"\r\n\r\n"), testbed.RawOptions{}); err != nil {

@@ -169,37 +169,51 @@ func hrefOf(t *testing.T, n node) *url.URL {
 	return &url.URL{}
 }
 
-// A middleware serves the report or it mirrors.
-func TestServeBesideOtherOptionsIsRefused(t *testing.T) {
+// A middleware serves the report or it mirrors. One that is to do both, or has
+// another mistake beside serve, answers with what is wrong.
+func TestServeWithAMistakeAnswersWithIt(t *testing.T) {
 	tests := []struct {
 		name    string
 		options testbed.Values
 		says    []string
 	}{
-		{"url", testbed.Values{"serve": true, "url": "http://billing-next:8080"}, []string{"url: ", "takes nothing beside serve", "http://billing-next:8080"}},
-		{"compare", testbed.Values{"serve": "true", "compare": testbed.Values{"body": "json"}}, []string{"compare: takes nothing beside serve"}},
-		{"both", testbed.Values{"serve": true, "url": "http://billing-next:8080", "compare": testbed.Values{"keep": 1}}, []string{"url: ", "compare: "}},
-		{"no boolean", testbed.Values{"serve": "please"}, []string{`serve: "please": takes true or false`}},
-		{"no such option", testbed.Values{"serve": true, "title": "Billing"}, []string{"title: there is no such option"}},
+		{"url", testbed.Values{"serve": true, "url": "http://billing-next:8080"}, []string{`url: "http://billing-next:8080": takes nothing beside serve`}},
+		{"compare", testbed.Values{"serve": "true", "compare": testbed.Values{"body": "json"}}, []string{"compare: a map: takes nothing beside serve"}},
+		{"both", testbed.Values{"serve": true, "url": "http://billing-next:8080", "compare": testbed.Values{"examples": 1}}, []string{"url: ", "compare: "}},
+		{"header", testbed.Values{"serve": true, "customRequestHeaders": testbed.Values{"Authorization": "geheim"}}, []string{"customRequestHeaders: a map: takes nothing beside serve"}},
+		{"unknown", testbed.Values{"serve": true, "title": "Billing"}, []string{"title: there is no such option"}},
+		{"list", testbed.Values{"serve": true, "percent": []int{10}}, []string{`percent: a list of "10": takes nothing beside serve`}},
 	}
 	d := testbed.Dynamic{}.Report()
 	for _, test := range tests {
 		d.Mirror(test.name, test.options).Router(test.name, host(test.name), "noop@internal", test.name)
 	}
 	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: d, LogLevel: "ERROR", MirrorDir: mirrorDir()})
-	routers, err := traefik.Routers(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, test := range tests {
-		got := strings.Join(routers[test.name].Errors, "; ")
-		for _, want := range append(test.says, "mirror: middleware "+test.name+"@file: ") {
-			if routers[test.name].Status != "disabled" || !strings.Contains(got, want) {
-				t.Errorf("%s: the router is %s: %q, want it disabled and %q", test.name, routers[test.name].Status, got, want)
+		a, err := send(traefik, test.name, "GET", "/mirror/", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.status != http.StatusInternalServerError || a.header.Get("Cache-Control") != "no-store" || a.header.Get("Content-Type") != "text/plain; charset=utf-8" {
+			t.Errorf("%s: answered %d %v, want 500, text that is not kept", test.name, a.status, a.header)
+		}
+		var logged []string
+		for _, line := range traefik.Mistakes() {
+			if strings.Contains(line, "middleware "+test.name+"@file: ") {
+				logged = append(logged, line)
 			}
 		}
-	}
-	if routers["report"].Status != "enabled" {
-		t.Errorf("the router that has serve alone is %s: %q", routers["report"].Status, routers["report"].Errors)
+		said := strings.TrimSpace(a.body)
+		if len(logged) != 1 || !strings.Contains(logged[0], said) || strings.Contains(said, "geheim") {
+			t.Errorf("%s: answered %q and logged %q, want the same in one line", test.name, said, logged)
+		}
+		for _, want := range append(test.says, "mirror: middleware "+test.name+"@file: answers 500 ") {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: answered %q, want %q in it", test.name, said, want)
+			}
+		}
+		if m := traefik.MustReport(t, test.name); m.ConfigErrors == 0 {
+			t.Errorf("%s: the report of another middleware does not have its mistake", test.name)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"strings"
 )
 
 // checkDefer refuses deferred calls whose parts are evaluated when they run and
@@ -70,6 +71,9 @@ func (c *checker) checkCall(call *ast.CallExpr) {
 			if named := c.interpreted(p.Elem()); named != nil {
 				c.refuse(call, "errors.As with %s, an interpreted type: it panics; use a sentinel with errors.Is, or a type assertion", named.Obj().Name())
 			}
+			if _, ok := types.Unalias(p.Elem()).(*types.Interface); ok {
+				c.refuse(call, "errors.As with an interface that has no name: it panics; use the standard library's, as net.Error")
+			}
 		}
 	case c.calls(call, "errors", "Is") && len(call.Args) == 2:
 		if named := c.interpreted(c.typeOf(call.Args[1])); named != nil {
@@ -78,11 +82,37 @@ func (c *checker) checkCall(call *ast.CallExpr) {
 	case c.calls(call, "", "panic") && len(call.Args) == 1:
 		if c.isAbortHandler(call.Args[0]) {
 			c.refuse(call, "panic(http.ErrAbortHandler): the value loses its identity, and the server logs it as any panic; let a compiled handler panic, or close the connection")
+		} else if t := c.typeOf(call.Args[0]); types.IsInterface(t) || isError(t) {
+			c.refuse(call, "panic with an error or an interface: whoever recovers gets another value, which is no error; return the error, or panic with its text")
 		}
 	case c.calls(call, "context", "WithValue") && len(call.Args) == 3:
 		c.checkContextKey(call.Args[1])
+	case c.ends(call):
+		c.refuse(call, "call that would end the process: the interpreter makes it a panic; return an error")
+	case c.calls(call, "os", "FindProcess"):
+		c.refuse(call, "os.FindProcess: the interpreter's does not find the process itself; do without")
 	}
 	c.checkVariadic(call)
+}
+
+// ends reports whether call would end the process, had it not been changed to panic.
+func (c *checker) ends(call *ast.CallExpr) bool {
+	f, ok := c.callee(call).(*types.Func)
+	if !ok || f.Pkg() == nil {
+		return false
+	}
+	switch f.Pkg().Path() {
+	case "os":
+		return f.Name() == "Exit"
+	case "log": // functions and methods of Logger
+		return strings.HasPrefix(f.Name(), "Fatal")
+	}
+	return false
+}
+
+// isError reports whether t is an error.
+func isError(t types.Type) bool {
+	return types.Implements(t, types.Universe.Lookup("error").Type().Underlying().(*types.Interface))
 }
 
 func (c *checker) isAbortHandler(e ast.Expr) bool {
@@ -221,23 +251,12 @@ func (c *checker) deferredRecover(body *ast.BlockStmt) bool {
 		case *ast.FuncLit:
 			found = found || c.recovers(f.Body)
 		case *ast.Ident:
-			if o, ok := c.pass.TypesInfo.Uses[f].(*types.Func); ok {
-				found = found || c.declarationRecovers(o)
+			if body := c.bodyOf(f); body != nil {
+				found = found || c.recovers(body)
 			}
 		}
 	})
 	return found
-}
-
-func (c *checker) declarationRecovers(o *types.Func) bool {
-	for _, file := range c.pass.Files {
-		for _, decl := range file.Decls {
-			if f, ok := decl.(*ast.FuncDecl); ok && c.pass.TypesInfo.Defs[f.Name] == o {
-				return f.Body != nil && c.recovers(f.Body)
-			}
-		}
-	}
-	return false
 }
 
 // checkMethodValue refuses methods of compiled types as values, and method

@@ -23,6 +23,11 @@ func (c *checker) checkRange(r *ast.RangeStmt) {
 		}
 	case *types.Signature:
 		c.refuse(r, "range over a function: it crashes the interpreter; call the function, or use a slice")
+	case *types.Chan: // of channels, too
+	case interface{ Elem() types.Type }: // slices, arrays and maps
+		if _, ok := u.Elem().Underlying().(*types.Chan); ok && r.Value != nil {
+			c.refuse(r, "range with the values of a slice, an array or a map of channels: it panics; range over the keys alone")
+		}
 	}
 }
 

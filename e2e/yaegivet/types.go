@@ -16,6 +16,15 @@ var hooks = map[string]string{
 	"LogValue":      "log/slog",
 }
 
+// errorHooks are those that compiled packages look for in an error.
+var errorHooks = map[string]string{
+	"Unwrap":    "errors.Is",
+	"Is":        "errors.Is",
+	"As":        "errors.As",
+	"Timeout":   "net.Error",
+	"Temporary": "net.Error",
+}
+
 // checkDeclaredTypes refuses types whose methods would not be seen.
 func (c *checker) checkDeclaredTypes() {
 	writer := c.responseWriter()
@@ -38,7 +47,11 @@ func (c *checker) checkDeclaredTypes() {
 			}
 			for i := range named.NumMethods() {
 				m := named.Method(i)
-				if reader := hooks[m.Name()]; reader != "" {
+				reader := hooks[m.Name()]
+				if reader == "" && isError(types.NewPointer(named)) {
+					reader = errorHooks[m.Name()]
+				}
+				if reader != "" {
 					c.refuseAt(m.Pos(), "method %s: %s does not see the methods of an interpreted type; convert before you hand the value over", m.Name(), reader)
 				}
 			}
@@ -63,10 +76,36 @@ func (c *checker) responseWriter() *types.Interface {
 
 func (c *checker) checkEmbedding(s *ast.StructType) {
 	for _, field := range s.Fields.List {
-		if len(field.Names) == 0 && types.IsInterface(c.typeOf(field.Type)) {
+		if len(field.Names) > 0 {
+			continue
+		}
+		t := c.typeOf(field.Type)
+		switch {
+		case types.IsInterface(t):
 			c.refuse(field, "struct that embeds an interface: compiled code that gets it reads 0 bytes without an error, or panics; use a named field and explicit methods")
+		case c.compiled(t) && hasMethods(t) && !ofSync(t):
+			c.refuse(field, "struct that embeds a compiled type with methods: as an interface it does not have them, and does not load or panics; use a named field and explicit methods")
 		}
 	}
+}
+
+// hasMethods reports whether t, a named type or a pointer to one, has methods.
+func hasMethods(t types.Type) bool {
+	if _, ok := t.Underlying().(*types.Pointer); !ok {
+		t = types.NewPointer(t)
+	}
+	return types.NewMethodSet(t).Len() > 0
+}
+
+// ofSync reports whether t is of sync or sync/atomic, whose methods are called, and not
+// handed over in an interface.
+func ofSync(t types.Type) bool {
+	t = types.Unalias(t)
+	if p, ok := t.(*types.Pointer); ok {
+		t = types.Unalias(p.Elem())
+	}
+	named, ok := t.(*types.Named)
+	return ok && (named.Obj().Pkg().Path() == "sync" || named.Obj().Pkg().Path() == "sync/atomic")
 }
 
 // checkLiteral refuses what a literal of a compiled struct cannot take.

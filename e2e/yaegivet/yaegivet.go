@@ -10,6 +10,36 @@
 // A line that has to break a rule says so, on itself or on the line above:
 //
 //	//yaegivet:allow REASON
+//
+// # Who sees what
+//
+// testdata/src/refused is the list of what is refused: its test fails for a rule that
+// has no case there. Beside it, testdata/src/good has what works though it looks alike.
+//
+// One rule is not the interpreter's but the house's: counts are counts, and no large
+// number in one is a state.
+//
+// Other programs see some traps, and have no rule here:
+//
+//   - a function, method or field that came after the Go of go.mod, which is the
+//     interpreter's: go vet (stdversion). What the interpreter lacks of that Go is
+//     refused here
+//   - a context key of a basic type: staticcheck (SA1029)
+//   - a nil pointer returned as an error and compared with nil, which is true when
+//     interpreted and false when compiled: staticcheck (SA4023), where it is always so
+//   - a race that only the interpreter makes: yaegitest -race, where a test runs it
+//
+// No program sees these, for what goes wrong is not in the source:
+//
+//   - a nil pointer to an interpreted type is a nil interface, wherever it gets there
+//   - an interface may hold an interpreted value that would be refused by its own type:
+//     a context key in an any, an error given to errors.Is
+//   - fmt calls String of a value that it is given, but not of one in a slice, and %d of
+//     one shows the wrapper around it
+//   - a frame holds its temporaries until its function ends, so a goroutine that waits
+//     holds what it had last
+//   - a panic that passes through interpreted frames writes a line for each at ERROR,
+//     also if it is recovered
 package yaegivet
 
 import (
@@ -65,6 +95,9 @@ func run(pass *analysis.Pass) (any, error) {
 		c.checkLoops(file)
 	}
 	c.checkDeclaredTypes()
+	c.checkRings()
+	c.checkPackageVariables()
+	c.checkChains()
 
 	nodes := pass.ResultOf[inspect.Analyzer].(*inspector.Inspector)
 	nodes.WithStack(nil, func(n ast.Node, push bool, stack []ast.Node) bool {
@@ -99,10 +132,16 @@ func (c *checker) check(n ast.Node, stack []ast.Node) {
 		c.checkAssignment(n)
 	case *ast.CallExpr:
 		c.checkCall(n)
+		c.checkCounter(n)
+		c.checkStructField(n)
+		c.checkGoroutine(n, stack)
 	case *ast.DeferStmt:
 		c.checkDefer(n, stack)
 	case *ast.GoStmt:
 		c.checkGo(n)
+		c.checkGoroutine(n, stack)
+	case *ast.UnaryExpr:
+		c.checkReceive(n, stack)
 	case *ast.BinaryExpr:
 		c.checkComparison(n)
 	case *ast.SwitchStmt:

@@ -26,8 +26,8 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := run(ctx, options{
-		rounds: 2, duration: 200 * time.Millisecond, limited: time.Second,
-		cases: regexp.MustCompile("^(healthy/1 KiB|hung/20 kB|descriptors)$"),
+		rounds: 2, duration: 200 * time.Millisecond, limited: time.Second, routers: 20,
+		cases: regexp.MustCompile("^(healthy/1 KiB|hung/20 kB|descriptors|routers)$"),
 		out:   dir, command: "make bench", progress: t.Output(),
 		against: root, // as good as another
 	})
@@ -77,13 +77,19 @@ func TestReport(t *testing.T) {
 		}
 	}
 
+	for _, c := range r.routers.contenders {
+		if len(c.reloads) != 2 || c.reloads[0] <= 0 || memory(c.before) <= 0 || resident(c.after) <= 0 || c.after.goroutines <= 0 {
+			t.Errorf("routers, %s: a figure lacks: %+v", c.name, c)
+		}
+	}
+
 	text, err := os.ReadFile(filepath.Join(dir, reportFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
 		"`make bench`", "](" + plotFile + ")", "| 1 KiB, 600/s | no middleware |", "| hung, 20 kB, 400/s | no middleware |",
-		"### Live latency", "### Comparing answers", "this plugin, compare", "the same, all differ", "The plugin as it was is that of commit", "## Memory", "ulimit -n 1024", "## Targets", "| healthy/1 KiB | processor time",
+		"## 20 routers", "| routers | goroutines at rest", "| a mirror each |", "### Live latency", "### Comparing answers", "this plugin, compare", "the same, all differ", "The plugin as it was is that of commit", "## Memory", "ulimit -n 1024", "## Targets", "| healthy/1 KiB | processor time",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the report lacks %q", want)
@@ -116,9 +122,13 @@ func TestSpread(t *testing.T) {
 		values []float64
 		want   spread
 	}{
-		{[]float64{3}, spread{3, 3, 3}},
-		{[]float64{3, 1, 2}, spread{2, 1, 3}},
-		{[]float64{4, 1, 3, 2}, spread{2.5, 1, 4}},
+		{[]float64{3}, spread{3, 3, 3, 3, 3}},
+		{[]float64{3, 1, 2}, spread{2, 1, 3, 1, 3}},
+		{[]float64{4, 1, 3, 2}, spread{2.5, 1, 4, 1, 4}},
+		// The intervals for the median in tables of the binomial distribution.
+		{[]float64{1, 2, 3, 4, 5, 6, 7}, spread{4, 1, 7, 1, 7}},
+		{[]float64{1, 2, 3, 4, 5, 6, 7, 8, 9}, spread{5, 1, 9, 2, 8}},
+		{[]float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, spread{6.5, 1, 12, 3, 10}},
 	} {
 		if got := spreadOf(tt.values); got != tt.want {
 			t.Errorf("spread of %v is %v, want %v", tt.values, got, tt.want)
@@ -144,13 +154,18 @@ func TestVerdict(t *testing.T) {
 		target target
 		want   string
 	}{
-		{atMost("", "", spread{0.9, 0.8, 0.95}, 1), "met"},
-		{atMost("", "", spread{0.9, 0.8, 1.1}, 1), "met, but not in every round"},
-		{atMost("", "", spread{1.2, 0.8, 1.3}, 1), "**not met**, though in some rounds"},
-		{atMost("", "", spread{1.2, 1.1, 1.3}, 1), "**not met**"},
-		{atLeast("", "", spread{1.2, 1.1, 1.3}, 1), "met"},
-		{atLeast("", "", spread{1.2, 0.9, 1.3}, 1), "met, but not in every round"},
-		{atLeast("", "", spread{0.9, 0.8, 1.1}, 1), "**not met**, though in some rounds"},
+		{atMost("", "", spread{0.9, 0.8, 0.95, 0.8, 0.95}, 1), "met"},
+		{atMost("", "", spread{0.9, 0.8, 1.1, 0.8, 1.1}, 1), "met, but not in every round"},
+		{atMost("", "", spread{1.2, 0.8, 1.3, 0.8, 1.3}, 1), "**not met**, though in some rounds"},
+		{atMost("", "", spread{1.2, 1.1, 1.3, 1.1, 1.3}, 1), "**not met**"},
+		{atLeast("", "", spread{1.2, 1.1, 1.3, 1.1, 1.3}, 1), "met"},
+		{atLeast("", "", spread{1.2, 0.9, 1.3, 0.9, 1.3}, 1), "met, but not in every round"},
+		{atLeast("", "", spread{0.9, 0.8, 1.1, 0.8, 1.1}, 1), "**not met**, though in some rounds"},
+		{atMost("", "", spread{0.9, 0.8, 0.95, 0.8, 0.95}, 1).aiming(0.8, false), "met; the aim of 0.80 is not met"},
+		{atMost("", "", spread{0.7, 0.6, 0.75, 0.6, 0.75}, 1).aiming(0.8, true), "met; the aim of 0.80 is met"},
+		{noMoreThan("", "", spread{median: 1.1}, spread{median: 1.2}, spread{0.9, 0.8, 0.95, 0.8, 0.95}), "met"},
+		{noMoreThan("", "", spread{median: 1.1}, spread{median: 1.2}, spread{0.9, 0.8, 1.1, 0.8, 1.1}), "met, but not in every round"},
+		{noMoreThan("", "", spread{median: 1.3}, spread{median: 1.2}, spread{1.1, 1.05, 1.2, 1.05, 1.2}), "**not met**"},
 		{exactly("", "", 1, 1), "met"},
 		{exactly("", "", 1, 2), "**not met**"},
 	} {

@@ -32,6 +32,7 @@ type options struct {
 	rounds   int
 	duration time.Duration // of the run at a fixed rate, of each competitor in each round
 	limited  time.Duration // of the run with few descriptors
+	routers  int           // how many there are in that case
 	cases    *regexp.Regexp
 	against  string // folder of another state of the plugin; "" is none
 	out      string // folder of the report; "" writes none
@@ -49,7 +50,7 @@ func main() {
 	cases := flag.String("cases", ".", "regular expression of the cases: "+strings.Join(caseNames(), ", "))
 	flag.Parse()
 
-	o := options{rounds: *rounds, duration: *duration, limited: *limited, against: *against, out: *out, command: command(), progress: os.Stdout}
+	o := options{rounds: *rounds, duration: *duration, limited: *limited, routers: 1000, against: *against, out: *out, command: command(), progress: os.Stdout}
 	if *short {
 		o.rounds, o.duration, o.limited = 1, 500*time.Millisecond, 4*time.Second
 	} else if o.out == "" {
@@ -120,6 +121,12 @@ func run(ctx context.Context, o options) (*report, error) {
 			return nil, fmt.Errorf("%s: %w", limitedName, err)
 		}
 	}
+	if o.cases.MatchString(routersName) {
+		fmt.Fprintf(o.progress, "%s: %d routers, %d rounds of %d reloads\n", routersName, o.routers, o.rounds, reloadsPerRound)
+		if r.routers, err = measureRouters(ctx, o); err != nil {
+			return nil, fmt.Errorf("%s: %w", routersName, err)
+		}
+	}
 	for _, c := range cases {
 		if !o.cases.MatchString(c.name()) {
 			continue
@@ -131,7 +138,7 @@ func run(ctx context.Context, o options) (*report, error) {
 		}
 		r.results = append(r.results, result)
 	}
-	if len(r.results) == 0 && len(r.limited) == 0 {
+	if len(r.results) == 0 && len(r.limited) == 0 && r.routers == nil {
 		return nil, fmt.Errorf("no case is called %s; there are %s", o.cases, strings.Join(caseNames(), ", "))
 	}
 	r.took = time.Since(r.began)

@@ -22,6 +22,7 @@ type report struct {
 	took             time.Duration
 	results          []caseResult
 	limited          []limitedResult
+	routers          *routersResult // nil unless measured
 }
 
 // write puts the report and its plot into the folder.
@@ -88,6 +89,7 @@ func (r *report) markdown(plotted bool) string {
 	r.brokenTables(p)
 	r.memoryTable(p)
 	r.limitedTable(p)
+	r.routersTable(p)
 	r.targetTable(p)
 	r.method(p)
 	return strings.TrimRight(p.String(), "\n") + "\n"
@@ -291,7 +293,7 @@ func (r *report) limitedTable(p *page) {
 
 func (r *report) targetTable(p *page) {
 	p.text("## Targets")
-	p.text("Each is held against the median of the rounds; the smallest and the largest round are in brackets.")
+	p.text("Each is held against the median of the rounds; in brackets is the interval that has the true median with 95 %% confidence, by order statistics, which with seven rounds is from the smallest to the largest. What a request costs interpreted, in objects, bytes and nanoseconds, has targets in the tests and benchmarks of e2e/interpreted.")
 	var rows [][]string
 	for _, t := range r.targets() {
 		rows = append(rows, []string{t.where, t.what, t.bound, t.measured, t.verdict()})

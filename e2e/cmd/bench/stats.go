@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // A metric is one figure of a round.
@@ -17,8 +19,12 @@ func p99(r round) float64       { return r.p99 }
 func allocated(r round) float64 { return r.bytes }
 func objects(r round) float64   { return r.objects }
 
-// A spread is a median with the smallest and the largest value.
-type spread struct{ median, least, most float64 }
+// A spread is a median with the smallest and the largest value, and the interval
+// that has the median of all rounds that might have been, with 95 % confidence: as
+// many values in from either end as chance allows to lie on one side of it. Seven
+// rounds make it all of them; with fewer than six there is no such interval, and low
+// and high are the smallest and the largest too.
+type spread struct{ median, least, most, low, high float64 }
 
 // competitors returns those that were measured, in their order.
 func (c caseResult) competitors() []competitor {
@@ -52,18 +58,24 @@ func (c caseResult) ratio(a, b competitor, m metric) spread {
 
 func spreadOf(values []float64) spread {
 	if len(values) == 0 {
-		return spread{math.NaN(), math.NaN(), math.NaN()}
+		none := math.NaN()
+		return spread{none, none, none, none, none}
 	}
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
-	return spread{(sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[0], sorted[n-1]}
+	// Each value lies below the median with a probability of one half.
+	below, in := distuv.Binomial{N: float64(n), P: 0.5}, 0
+	for in+1 < n/2 && below.CDF(float64(in+1)) <= 0.025 {
+		in++
+	}
+	return spread{(sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[0], sorted[n-1], sorted[in], sorted[n-1-in]}
 }
 
 func (s spread) String() string {
-	if s.least == s.most {
+	if s.low == s.high {
 		return fmt.Sprintf("%.2f", s.median)
 	}
-	return fmt.Sprintf("%.2f (%.2f to %.2f)", s.median, s.least, s.most)
+	return fmt.Sprintf("%.2f (%.2f to %.2f)", s.median, s.low, s.high)
 }
 
 // percentile returns the latency, in milliseconds, that p percent do not exceed.

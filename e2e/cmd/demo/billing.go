@@ -37,11 +37,11 @@ func (b billing) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		json.NewEncoder(rw).Encode(map[string]string{"error": err.Error()})
 		return
 	}
-	id := make([]byte, 4)
+	id := make([]byte, 16)
 	rand.Read(id)
 	rw.WriteHeader(http.StatusCreated)
 	json.NewEncoder(rw).Encode(drawnUp{
-		ID: fmt.Sprintf("inv-%x", id), CreatedAt: time.Now().UTC().Format("2006-01-02T15:04:05.000000000Z"),
+		ID: fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:]), CreatedAt: time.Now().UTC().Format("2006-01-02T15:04:05.000000000Z"),
 		Upstream: b.name, invoice: d,
 	})
 }

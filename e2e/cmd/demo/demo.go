@@ -91,7 +91,7 @@ func (d *demo) prepare(ctx context.Context) (err error) {
 
 func (d *demo) startTraefik(ctx context.Context) error {
 	// Apart from Start, because it tells its own progress.
-	_, err := testbed.Binary(ctx, func(format string, args ...any) { d.note(dim, fmt.Sprintf(format, args...)) })
+	_, err := testbed.Binary(ctx, nil)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/trafficshadow/mirror/e2e/testbed"
@@ -47,9 +48,12 @@ func (d *demo) keepRunning(ctx context.Context) error {
 
 	d.live.Reset()
 	d.shadow.Reset()
-	go d.tellRequests(ctx, "billing", d.live)
-	go d.tellRequests(ctx, "billing-next", d.shadow)
-	go d.tellLog(ctx)
+	tellCtx, silence := context.WithCancel(ctx)
+	defer silence()
+	var tellers sync.WaitGroup
+	tellers.Go(func() { d.tellRequests(tellCtx, "billing", d.live) })
+	tellers.Go(func() { d.tellRequests(tellCtx, "billing-next", d.shadow) })
+	tellers.Go(func() { d.tellLog(tellCtx) })
 	if d.opts.commands != nil {
 		go d.obey(shadow)
 	}
@@ -60,6 +64,8 @@ func (d *demo) keepRunning(ctx context.Context) error {
 			return errors.Join(errors.New("the running Traefik has ended"), d.stopTraefik())
 		}
 	}
+	silence()
+	tellers.Wait() // nothing is told after the last line
 	d.line("\nStopped.")
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 const (
 	requestID = "X-Request-Id" // tells which copy belongs to which request
 	marker    = "X-Mirrored-By"
+	token     = "X-Mirror-Token"
 
 	// patience is how long live may take, whatever the shadow does. It is less
 	// than the shadow's timeout, and much more than live needs.
@@ -166,10 +167,11 @@ func (r result) copyFault(live, shadow *testbed.Upstream) string {
 }
 
 // difference says in which way the copy is not the request that live got, or
-// "". The marker is what a copy has in addition.
+// "". The marker and its token are what a copy has in addition.
 func difference(original, copied testbed.Request) string {
 	header := copied.Header.Clone()
 	header.Del(marker)
+	header.Del(token)
 	switch {
 	case copied.BodyErr != nil || copied.BodySize != original.BodySize || copied.BodySHA256 != original.BodySHA256:
 		return "the body differs"

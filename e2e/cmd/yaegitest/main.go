@@ -2,6 +2,13 @@
 // runs the plugin: interpreted by Yaegi. Further arguments, -run and the like,
 // go to yaegi test. It fails when a test does, and when none ran.
 //
+// With -race before the directory the interpreter is built with the race
+// detector, which sees what interpreted code does as well, since every access of
+// it is one of the interpreter's. A race fails the run, also one that the same
+// code does not have when it is compiled, such as that of a select in two
+// goroutines. A report names places in the interpreter; the test that was running
+// tells where to look. One race is not reported, see race.go.
+//
 // Test files that import paerser, which decodes labels as Traefik does, stay
 // out, for paerser cannot be interpreted.
 package main
@@ -38,11 +45,16 @@ type goPackage struct {
 }
 
 func main() {
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: yaegitest DIR [flags of yaegi test]")
+	args := os.Args[1:]
+	race := len(args) > 0 && args[0] == "-race"
+	if race {
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		fmt.Fprintln(os.Stderr, "usage: yaegitest [-race] DIR [flags of yaegi test]")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2:]); err != nil {
+	if err := run(args[0], race, args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "yaegitest:", err)
 		os.Exit(1)
 	}
@@ -50,7 +62,7 @@ func main() {
 
 // run copies the module in dir into a GOPATH of its own, the only place where
 // yaegi test looks, and tests its packages there.
-func run(dir string, flags []string) error {
+func run(dir string, race bool, flags []string) error {
 	packages, err := list(dir)
 	if err != nil {
 		return err
@@ -62,10 +74,8 @@ func run(dir string, flags []string) error {
 	defer os.RemoveAll(tmp)
 
 	yaegi := filepath.Join(tmp, "yaegi")
-	build := exec.Command("go", "build", "-C", filepath.Join(dir, toolsDir), "-o", yaegi, "github.com/traefik/yaegi/cmd/yaegi")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("building yaegi: %w", err)
+	if err := buildYaegi(dir, yaegi, race); err != nil {
+		return err
 	}
 
 	var tested []goPackage
@@ -116,9 +126,6 @@ func list(dir string) ([]goPackage, error) {
 // copyPackage copies what of p can be interpreted, and returns how many test
 // files that is.
 func copyPackage(p goPackage, to string) (tests int, err error) {
-	if err := os.MkdirAll(to, 0o755); err != nil {
-		return 0, err
-	}
 	for _, name := range p.GoFiles {
 		if err := copyFile(filepath.Join(p.Dir, name), filepath.Join(to, name)); err != nil {
 			return 0, err
@@ -171,6 +178,9 @@ func imports(file, path string) (bool, error) {
 func copyFile(from, to string) error {
 	b, err := os.ReadFile(from)
 	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
 	return os.WriteFile(to, b, 0o644)

@@ -37,7 +37,10 @@ func (c *counter) add() (n int64) {
 type options struct {
 	sync.Mutex
 	*counter
+	header
 }
+
+type header map[string]string
 
 func send(c *counter, n int) {
 	defer func() {
@@ -51,12 +54,8 @@ func send(c *counter, n int) {
 func start(c *counter, xs []int) {
 	for i, x := range xs {
 		go send(c, x)
-		go func(n int) { send(c, n) }(i)
-		i := i
-		time.AfterFunc(time.Second, func() { send(c, i) })
 		func() { c.total.Add(int64(x)) }()
-		y := xs[i]
-		go func() { send(c, y) }()
+		sendLater(c, i)
 	}
 	sort.Slice(xs, func(i, j int) bool { return xs[i] < xs[j] })
 	for i := 0; i < 3; i++ {
@@ -167,4 +166,133 @@ func allowed(a chan int) {
 	case <-a:
 	default:
 	}
+}
+
+var startSending func(*counter, int)
+
+func init() { startSending = send }
+
+func startThroughVariable(c *counter) { go startSending(c, 1) }
+
+func sendLater(c *counter, i int) {
+	go func(n int) { send(c, n) }(i)
+	time.AfterFunc(time.Second, func() { send(c, i) })
+}
+
+func receive(ch chan int, done chan bool) int {
+	var v int
+	var ok bool
+	<-done
+	v, ok = <-ch
+	if w, more := <-ch; ok && more {
+		v += w
+	}
+	return v
+}
+
+type holder struct {
+	by    *counter
+	total struct{ atomic.Int64 }
+}
+
+func (c *counter) count() { c.total.Add(1) }
+
+func (h *holder) count() { h.by.count() }
+
+func closeAll(s []chan int, m map[string]chan int, chs chan chan int, hs []holder) {
+	for i := range s {
+		close(s[i])
+	}
+	for key := range m {
+		close(m[key])
+	}
+	for ch := range chs {
+		close(ch)
+	}
+	for _, h := range hs {
+		h.by.count()
+	}
+}
+
+var rates = []int{7, 19}
+
+var total = sumOfRates()
+
+func sumOfRates() int { return rates[0] + rates[1] + seen }
+
+// seen is not set where it is declared, so zero is right.
+var seen int
+
+// What a declaration names itself is set before it. Only what is called is looked into.
+var first = names[0]
+
+var table = []func() string{nameOf, func() string { return nameOf() }}
+
+func nameOf() string { return names[0] }
+
+var names = []string{"invoice"}
+
+// A ring goes round all of its types, and a ring of two, a tree and a list alone are
+// good too.
+type shadow struct{ w *worker }
+type worker struct{ c *connection }
+type connection struct {
+	s     *shadow
+	rates []int
+}
+type tree struct{ left, right *tree }
+type parent struct{ child *child }
+type child struct{ of *parent }
+
+// An interface is no reference.
+type observer struct{ next *observed }
+type observed struct {
+	next *observed
+	by   interface{ observe(*observer) }
+}
+
+type failure struct{ reason string }
+
+func (f *failure) Error() string { return f.reason }
+
+type deadline struct{ at time.Time }
+
+func (d *deadline) Timeout() bool { return false } // not of an error
+
+func panics(f *failure) {
+	if f != nil {
+		panic(f.Error())
+	}
+	panic("no invoices")
+}
+
+func repeats(timer *time.Timer) {
+	defer func() { recover() }()
+	timer.Reset(time.Minute)
+}
+
+var startAgain func()
+
+func init() { startAgain = startsAgain }
+
+func startsAgain() {
+	defer func() { recover() }()
+	go startAgain()
+}
+
+func factorial(n int) int {
+	time.AfterFunc(time.Minute, func() { repeats(nil) })
+	if n < 2 {
+		return 1
+	}
+	return n * factorial(n-1)
+}
+
+func counts(invoices *atomic.Int64, days *uint64, pages *uint32, size int64) {
+	invoices.Add(-1)
+	invoices.Add(1 << 20)
+	atomic.AddUint64(days, ^uint64(0))  // takes one away
+	atomic.AddUint32(pages, ^uint32(0)) // takes one away
+	invoices.Add(size)                  // whatever it is
+	invoices.Store(1 << 40)
 }

@@ -1,0 +1,540 @@
+package compare
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/trafficshadow/mirror/latency"
+)
+
+// How much is kept of one comparison, whatever the traffic.
+const (
+	maxEndpoints = 100    // and the others
+	maxGroups    = 50     // differences of an endpoint, and the others
+	maxKinds     = 100    // combinations of them in one pair, of an endpoint
+	maxRelations = 8      // of one difference
+	maxRequests  = 50     // of one difference, whose live value is remembered
+	maxSeen      = 10_000 // tokens that were in answers, in each of two generations
+	maxToken     = 64     // bytes of one; of a longer one a hash is kept
+	maxStatuses  = 100    // pairs of statuses
+	maxIntervals = 60     // of the time line
+	maxNames     = 1000   // paths whose endpoint is remembered: to find it anew costs more
+)
+
+// firstInterval is how long the intervals of the time line are at first. When
+// they are too many, each two become one.
+const firstInterval = 10 * time.Second
+
+// others is what counts where there are too many to tell apart.
+const others = "(others)"
+
+// more stands for what was not looked for in a pair, because it had enough
+// differences already. Nobody knows what it is.
+const more = "(more)"
+
+// An account is what is known since the comparison began. The verdict's lock guards it.
+type account struct {
+	rules      *Rules
+	since      time.Time
+	latest     time.Time // of the last pair
+	endpoints  map[string]*endpoint
+	namer      *namer
+	names      map[string]*endpoint // by method and path
+	seen       *seen
+	difference *latency.Differences // the shadow's latency less live's
+	statuses   map[statuses]int64
+	intervals  []Interval
+	until      time.Time     // the end of the last interval
+	width      time.Duration // of an interval
+}
+
+type statuses struct{ live, shadow int }
+
+// An endpoint is what is known of the answers to requests of one sort: the first
+// dimension of everything.
+type endpoint struct {
+	method, pattern, operation string // pattern as namer keeps it
+
+	compared, matched int64
+	skipped           map[string]int64
+	dropped           map[string]int64 // requests that had no copy, for a reason of their own
+	live, shadow      *latency.Histogram
+	groups            map[string]*group // by key and sort
+	kinds             map[string]*kind
+
+	// Of matched pairs that wait to be added to the histograms.
+	liveTook, shadowTook []time.Duration
+}
+
+// A kind is the pairs that differ in the same things.
+type kind struct {
+	groups []string
+	count  int64
+}
+
+// An Interval is a part of the time line.
+type Interval struct {
+	Start        time.Time
+	Same, Differ int64
+}
+
+func newAccount(rules *Rules) *account {
+	return &account{
+		rules:      rules,
+		since:      time.Now(),
+		endpoints:  map[string]*endpoint{},
+		namer:      newNamer(),
+		names:      map[string]*endpoint{},
+		seen:       newSeen(),
+		difference: &latency.Differences{},
+		statuses:   map[statuses]int64{},
+		width:      firstInterval,
+	}
+}
+
+// follow has the account go on by other rules. What was kept to be shown by those before,
+// and may not be by these, goes.
+func (a *account) follow(rules *Rules) {
+	for _, e := range a.endpoints {
+		for _, g := range e.groups {
+			if rules.Show != a.rules.Show || g.key == "body" && len(a.rules.Ignore) == 0 && len(rules.Ignore) > 0 {
+				g.examples = nil
+				g.every = 1
+			}
+		}
+	}
+	a.rules = rules
+}
+
+func newEndpoint(method, pattern, operation string) *endpoint {
+	return &endpoint{
+		method: method, pattern: pattern, operation: operation,
+		skipped: map[string]int64{}, dropped: map[string]int64{},
+		live: &latency.Histogram{}, shadow: &latency.Histogram{},
+		groups: map[string]*group{}, kinds: map[string]*kind{},
+	}
+}
+
+// endpointOf returns the endpoint of a request. The paths that are remembered are dropped
+// all at once when they are too many, or when endpoints are merged.
+func (a *account) endpointOf(req *Request) *endpoint {
+	path := req.Method + " " + req.Path + " " + req.Operation
+	if e := a.names[path]; e != nil {
+		return e
+	}
+	method := cut(req.Method, 20)
+	pattern, crowded := a.namer.pattern(method, req.Path)
+	for _, place := range crowded {
+		if a.thinOut(place, method) {
+			pattern, _ = a.namer.pattern(method, req.Path)
+		}
+	}
+	e := a.endpointNamed(method, pattern, cut(req.Operation, 100))
+	if len(a.names) >= maxNames {
+		a.names = map[string]*endpoint{}
+	}
+	if len(path) <= 4*maxKey {
+		a.names[path] = e
+	}
+	return e
+}
+
+func (a *account) endpointNamed(method, pattern, operation string) *endpoint {
+	name := nameOf(method, pattern, operation)
+	e := a.endpoints[name]
+	if e == nil && len(a.endpoints) >= maxEndpoints {
+		method = ""
+		pattern = others
+		operation = ""
+		name = others
+		e = a.endpoints[others]
+	}
+	if e == nil {
+		e = newEndpoint(strings.Clone(method), strings.Clone(pattern), strings.Clone(operation))
+		a.endpoints[name] = e
+	}
+	return e
+}
+
+// nameOf is the name by which an endpoint is kept.
+func nameOf(method, pattern, operation string) string {
+	if operation != "" {
+		return method + " " + pattern + " " + operation
+	}
+	return method + " " + pattern
+}
+
+// path is the endpoint's pattern as rules have it.
+func (e *endpoint) path() string {
+	if e.operation != "" {
+		return e.pattern + " " + e.operation
+	}
+	return e.pattern
+}
+
+// wordPairs returns, for the beginning of each endpoint's pattern up to each of its parts,
+// in how many pairs it was. A request without a pair counts too.
+func (a *account) wordPairs() map[string]int64 {
+	pairs := map[string]int64{}
+	for _, e := range a.endpoints {
+		n := e.compared + total(e.skipped) + total(e.dropped)
+		at := e.method + " "
+		for _, part := range strings.Split(strings.TrimPrefix(e.pattern, "/"), "/") {
+			at += "/" + part
+			pairs[at] += n
+		}
+	}
+	return pairs
+}
+
+func total(counts map[string]int64) int64 {
+	var sum int64
+	for _, n := range counts {
+		sum += n
+	}
+	return sum
+}
+
+// shownName is the name of an endpoint as it may be shown. pairs are those of wordPairs.
+func (e *endpoint) shownName(pairs map[string]int64) string {
+	if e.pattern == others {
+		return others
+	}
+	return nameOf(e.method, shownPattern(e.method, e.pattern, pairs), e.operation)
+}
+
+// thinOut looks at a place of paths that has many words. If too many of them are seldom,
+// they are identifiers, and what is kept of them is merged.
+func (a *account) thinOut(place, method string) bool {
+	s := a.namer.places[place]
+	pairs := a.wordPairs()
+	var seldom []string
+	for word := range s.words {
+		if pairs[place+"/"+word] < clearPairs {
+			seldom = append(seldom, word)
+		}
+	}
+	if len(seldom) <= maxSiblings {
+		return false
+	}
+	s.many = true
+	for _, word := range seldom {
+		delete(s.words, word)
+		a.merge(method, place+"/"+word, place+"/"+anything)
+	}
+	a.names = map[string]*endpoint{}
+	return true
+}
+
+// merge has all endpoints whose names begin with from begin with into.
+func (a *account) merge(method, from, into string) {
+	for name, e := range a.endpoints {
+		if name != from && !strings.HasPrefix(name, from+"/") && !strings.HasPrefix(name, from+" ") {
+			continue
+		}
+		delete(a.endpoints, name)
+		below := strings.TrimPrefix(method+" "+e.pattern, from)
+		merged := a.endpointNamed(method, into[len(method)+1:]+below, e.operation)
+		merged.add(e)
+	}
+}
+
+// add adds what another endpoint has counted.
+func (e *endpoint) add(o *endpoint) {
+	e.compared += o.compared
+	e.matched += o.matched
+	addCounts(e.skipped, o.skipped)
+	addCounts(e.dropped, o.dropped)
+	e.live.Merge(o.live)
+	e.shadow.Merge(o.shadow)
+	for id, g := range o.groups {
+		if e.groups[id] == nil && len(e.groups) < maxGroups {
+			e.groups[id] = g
+		} else {
+			e.group(id, g.key, g.class).merge(g)
+		}
+	}
+	for _, k := range o.kinds {
+		e.addKind(k.groups, k.count)
+	}
+}
+
+func addCounts(to, from map[string]int64) {
+	for name, n := range from {
+		to[name] += n
+	}
+}
+
+// add counts a pair that was judged.
+//
+// It returns the outcome: a pair that differs in nothing but what rules cover matches.
+func (a *account) add(req *Request, live, shadow *Answer, f *Finding) string {
+	e := a.endpointOf(req)
+	now := time.Now()
+	a.latest = now
+	if f.Outcome == Skipped {
+		e.skipped[f.Reason]++
+		return Skipped
+	}
+	e.compared++
+	e.live.Add(live.Took)
+	e.shadow.Add(shadow.Took)
+	a.difference.Add(shadow.Took - live.Took)
+	a.countStatuses(live.Status, shadow.Status)
+	if !now.Before(a.until) {
+		a.nextInterval(now)
+	}
+	if f.Outcome == Match {
+		e.matched++
+		e.notePresence(live.Header, live.Body, 1)
+		a.intervals[len(a.intervals)-1].Same++
+		return Match
+	}
+	a.addDifferences(e, req, live, shadow, f, now)
+	if a.rules.coverAll(e, f) {
+		a.intervals[len(a.intervals)-1].Same++
+		return Match
+	}
+	a.intervals[len(a.intervals)-1].Differ++
+	return Mismatch
+}
+
+// retract undoes what add did for a pair without an answer, but for its latencies.
+func (a *account) retract(req *Request, status int) {
+	e := a.endpointOf(req)
+	id := "status\n" + relationNoAnswer
+	g := e.groups[id]
+	if g == nil || e.compared == 0 {
+		return
+	}
+	g.count--
+	if len(g.examples) > 0 {
+		g.examples = g.examples[:len(g.examples)-1]
+	}
+	if g.count == 0 {
+		delete(e.groups, id)
+	}
+	e.addKind([]string{id}, -1)
+	e.compared--
+	e.skipped[ShadowFailed]++
+	a.statuses[statuses{live: status}]--
+	if n := len(a.intervals); n > 0 && a.intervals[n-1].Differ > 0 {
+		a.intervals[n-1].Differ--
+	}
+}
+
+// coverAll reports whether rules cover all that a pair differs in.
+func (r *Rules) coverAll(e *endpoint, f *Finding) bool {
+	if len(r.Ignore) == 0 || f.More {
+		return false
+	}
+	for i := range f.Differences {
+		if !r.covers(e.method, e.path(), f.Differences[i].Subject()) {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *account) countStatuses(live, shadow int) {
+	s := statuses{live: live, shadow: shadow}
+	if a.statuses[s] == 0 && len(a.statuses) >= maxStatuses {
+		s = statuses{} // the others
+	}
+	a.statuses[s]++
+}
+
+// addDifferences counts each thing in which a pair differs, and that it differs in all of
+// them.
+func (a *account) addDifferences(e *endpoint, req *Request, live, shadow *Answer, f *Finding, now time.Time) {
+	e.notePresence(live.Header, live.Body, 1)
+	counted := map[string]bool{}
+	var ids []string
+	for i := range f.Differences {
+		d := &f.Differences[i]
+		m := a.look(req, d)
+		class := classOf(d, m.mixed)
+		g := e.group(d.Key+"\n"+class, d.Key, class)
+		if counted[g.id] {
+			continue
+		}
+		counted[g.id] = true
+		ids = append(ids, g.id)
+		g.add(a.rules, req, live, shadow, d, m, now)
+	}
+	if f.More {
+		ids = append(ids, more)
+	}
+	sort.Strings(ids)
+	e.addKind(ids, 1)
+}
+
+// addKind counts pairs that differ in the same things. Kinds go by the hash of their
+// groups, which together may be long. Those that there is no room for are undecided.
+func (e *endpoint) addKind(ids []string, n int64) {
+	sum := sha256.Sum256([]byte(strings.Join(ids, "\x00")))
+	name := string(sum[:])
+	if e.kinds[name] == nil && len(e.kinds) >= maxKinds {
+		name = others
+		ids = []string{more}
+	}
+	if e.kinds[name] == nil {
+		e.kinds[name] = &kind{groups: ids}
+	}
+	e.kinds[name].count += n
+}
+
+// group returns what is known of a difference, or of those that there is no room for.
+func (e *endpoint) group(id, key, class string) *group {
+	g := e.groups[id]
+	if g == nil && len(e.groups) >= maxGroups {
+		id = others
+		key = others
+		class = ""
+		g = e.groups[others]
+	}
+	if g == nil {
+		g = newGroup(id, key, class)
+		e.groups[id] = g
+	}
+	return g
+}
+
+// notePresence notes, for each thing that differs in answers of the endpoint, whether it
+// is in one: weight answers are like this.
+func (e *endpoint) notePresence(h http.Header, body []byte, weight int64) {
+	for _, g := range e.groups {
+		g.looked += weight
+		if g.isIn(h, body) {
+			g.present += weight
+		}
+	}
+}
+
+// A look is what is found out about a difference by what else was seen.
+type look struct {
+	made  bool // both values may be made anew, and are new
+	sure  bool // and look as if they were
+	mixed bool // the shadow's value belongs to another of live's
+}
+
+// look finds out whether the values of a difference are new: that they are made anew
+// for each answer, do not stand in the request, and were in no answer before.
+func (a *account) look(req *Request, d *Difference) look {
+	m := markOf(d.Live.whole, d.Shadow.whole, req.At)
+	l := look{made: m.made, sure: m.random}
+	for i, token := range m.live {
+		if req.has(token) || req.has(m.shadow[i]) {
+			l.made = false
+		}
+		before, partner := a.seen.pair(token, m.shadow[i])
+		if before {
+			l.made = false
+		}
+		if partner {
+			l.mixed = true
+		}
+	}
+	return l
+}
+
+// has reports whether a token stands in the request.
+func (r *Request) has(token string) bool {
+	return strings.Contains(r.Target, token) || bytes.Contains(r.Body, []byte(token))
+}
+
+// seen are the tokens that were in answers, each with its partner on the other side, in
+// two generations: when the newer one is full the older one is forgotten.
+type seen struct{ older, newer map[string]string }
+
+func newSeen() *seen { return &seen{older: map[string]string{}, newer: map[string]string{}} }
+
+// pair notes that a token of the shadow's stands where live has another. It reports
+// whether either was in an answer before, and whether the shadow's stood for another of
+// live's then.
+func (s *seen) pair(live, shadow string) (before, mixed bool) {
+	live = short(live)
+	shadow = short(shadow)
+	before = false
+	mixed = false
+	partner, known := s.of("s" + shadow)
+	if known && partner != live {
+		mixed = true
+	}
+	_, liveKnown := s.of("l" + live)
+	before = known || liveKnown
+	if !known {
+		s.put("s"+shadow, live)
+		s.put("l"+live, shadow)
+	}
+	return before, mixed
+}
+
+// short stands for a token: itself, or a hash of one that is long.
+func short(token string) string {
+	if len(token) <= maxToken {
+		return token
+	}
+	sum := sha256.Sum256([]byte(token))
+	return string(sum[:])
+}
+
+func (s *seen) of(token string) (string, bool) {
+	partner, ok := s.newer[token]
+	if !ok {
+		partner, ok = s.older[token]
+	}
+	return partner, ok
+}
+
+func (s *seen) put(token, partner string) {
+	if len(s.newer) >= 2*maxSeen {
+		s.older = s.newer
+		s.newer = map[string]string{}
+	}
+	s.newer[strings.Clone(token)] = strings.Clone(partner)
+}
+
+// identity of a request: two with the same are equal, as far as what a client asks for
+// goes.
+func identity(req *Request) string {
+	if req.Target == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(req.Method + "\n" + req.Target + "\n" + strings.Join(req.Authorization, "\n") + "\n" + strings.Join(req.Cookie, "\n")))
+	return hex.EncodeToString(sum[:8])
+}
+
+// nextInterval makes the last interval the one that now is in.
+func (a *account) nextInterval(now time.Time) {
+	for !now.Before(a.until) {
+		if len(a.intervals) == maxIntervals {
+			a.widen()
+		} else {
+			a.intervals = append(a.intervals, Interval{Start: a.since.Add(now.Sub(a.since) / a.width * a.width)})
+		}
+		a.until = a.intervals[len(a.intervals)-1].Start.Add(a.width)
+	}
+}
+
+// widen makes intervals twice as long.
+func (a *account) widen() {
+	a.width *= 2
+	var wide []Interval
+	for _, narrow := range a.intervals {
+		narrow.Start = a.since.Add(narrow.Start.Sub(a.since) / a.width * a.width)
+		n := len(wide)
+		if n > 0 && wide[n-1].Start.Equal(narrow.Start) {
+			wide[n-1].Same += narrow.Same
+			wide[n-1].Differ += narrow.Differ
+			continue
+		}
+		wide = append(wide, narrow)
+	}
+	a.intervals = wide
+}

@@ -1,0 +1,3 @@
+module github.com/trafficshadow/rewrite
+
+go 1.22

@@ -1,0 +1,227 @@
+package mirror
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/trafficshadow/mirror/compare"
+)
+
+// A handClock stands still but for a nanosecond whenever it is looked at, so that what is
+// made at two moments is told apart, and goes when a test says so.
+type handClock struct{ passed atomic.Int64 }
+
+func (c *handClock) now() time.Time {
+	return time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC).Add(time.Duration(c.passed.Add(1)))
+}
+
+func (c *handClock) advance(d time.Duration) { c.passed.Add(int64(d)) }
+
+// reporterAt returns a middleware with serve that goes by the clock.
+func reporterAt(t *testing.T, clock *handClock) http.Handler {
+	t.Helper()
+	h := reporterFor(t)
+	h.(*reporter).editions = &editions{now: func() time.Time { return clock.now() }}
+	return h
+}
+
+var reportPaths = []string{"/metrics", "/report.json", "/", "/?refresh=0"}
+
+func TestReportIsMadeOnceASecondAtMost(t *testing.T) {
+	captureLog(t)
+	clock := &handClock{}
+	h := reporterAt(t, clock)
+	shadow := startUpstream(t)
+	m := comparingTo(t, shadow.URL, echoLive, nil)
+	for _, path := range reportPaths {
+		t.Run(path, func(t *testing.T) {
+			clock.advance(time.Hour)
+			name := strings.SplitN(t.Name(), "/", 2)[0]
+			first := get(h, path).Body.String()
+			steps := []struct {
+				after time.Duration
+				same  bool
+			}{
+				{0, true}, {500 * time.Millisecond, true}, {499 * time.Millisecond, true}, {2 * time.Millisecond, false},
+				{0, true}, {time.Second, false}, {-time.Minute, false}, {0, true},
+			}
+			for i, step := range steps {
+				before := mirrorCalled(t, name).counts.answers()
+				serve(m, postInvoice())
+				eventually(t, "the copy to be answered", func() bool { return mirrorCalled(t, name).counts.answers() == before+1 })
+				clock.advance(step.after)
+				next := get(h, path).Body.String()
+				if (next == first) != step.same {
+					t.Errorf("step %d: the same as before: %t, want %t", i, next == first, step.same)
+				}
+				first = next
+			}
+		})
+	}
+}
+
+// However many ask at once, while requests are mirrored and the configuration is
+// reloaded, they all get the one report of that second.
+func TestReportIsMadeOnceForAllThatAsk(t *testing.T) {
+	captureLog(t)
+	clock := &handClock{}
+	h := reporterAt(t, clock)
+	shadow := startUpstream(t)
+	stop := &atomic.Bool{}
+	var traffic, readers sync.WaitGroup
+	traffic.Add(2)
+	go func() {
+		defer func() { traffic.Done() }()
+		for !stop.Load() {
+			remake(t, t.Name(), shadow.URL, "1")
+			remake(t, t.Name(), shadow.URL, "2")
+		}
+	}()
+	m := comparingTo(t, shadow.URL, echoLive, nil)
+	go func() {
+		defer func() { traffic.Done() }()
+		for !stop.Load() {
+			serve(m, postInvoice())
+		}
+	}()
+	for round := 0; round < 3; round++ {
+		clock.advance(time.Minute)
+		got := make([][]string, 8)
+		for i := range got {
+			readers.Add(1)
+			go askAll(h, got, i, &readers)
+		}
+		readers.Wait()
+		for i := range got {
+			for j, text := range got[i] {
+				if want := got[0][j%len(reportPaths)]; text != want {
+					t.Fatalf("round %d, reader %d, %s: another report than the first got:\n%.300q\n%.300q", round, i, reportPaths[j%len(reportPaths)], text, want)
+				}
+			}
+		}
+	}
+	stop.Store(true)
+	traffic.Wait()
+}
+
+// remake makes the middleware called name anew with other options, and lets go of it.
+func remake(t *testing.T, name, url, keep string) {
+	config := CreateConfig()
+	config.set("url", url)
+	config.set("compare.examples", keep)
+	if _, err := New(background, echoLive, config, name); err != nil {
+		t.Error(err)
+	}
+}
+
+// askAll asks five times for each form, and puts the answers in got[i].
+func askAll(h http.Handler, got [][]string, i int, done *sync.WaitGroup) {
+	defer func() { done.Done() }()
+	for n := 0; n < 5; n++ {
+		for _, path := range reportPaths {
+			got[i] = append(got[i], get(h, path).Body.String())
+		}
+	}
+}
+
+func TestMetricsTakeNoSnapshotOfTheVerdict(t *testing.T) {
+	h := reporterFor(t)
+	shadow := startUpstream(t)
+	m := comparingTo(t, shadow.URL, echoLive, nil)
+	for i := 0; i < 3; i++ {
+		serve(m, postInvoice())
+		outcomes(t, t.Name(), int64(i+1))
+	}
+	for _, comparison := range []bool{false, true} {
+		for _, r := range document(time.Now(), comparison).Middlewares {
+			if r.Name != t.Name() {
+				continue
+			}
+			if (r.Comparison != nil) != comparison || r.Compared[compare.Mismatch] != 3 || r.ComparedLive.Count != 3 || r.ComparedShadow.Count != 3 {
+				t.Errorf("with what comparing has shown: %t; got %+v, compared %v, latencies of %d and %d; want 3 of each", comparison, r.Comparison, r.Compared, r.ComparedLive.Count, r.ComparedShadow.Count)
+			}
+		}
+	}
+	want := fmt.Sprintf("mirror_compared_requests_total{middleware=%q,result=\"mismatch\"} 3\n", t.Name())
+	if got := get(h, "/metrics").Body.String(); !strings.Contains(got, want) {
+		t.Errorf("the metrics lack %q", want)
+	}
+}
+
+// What depends on the request is right, though the report is the same for all.
+func TestPageOfAQueryAndAPrefixIsItsOwn(t *testing.T) {
+	clock := &handClock{}
+	h := reporterAt(t, clock)
+	mirrorTo(t, "http://billing-next:8080", echoLive, nil)
+	tests := []struct {
+		query, prefix string
+		refresh       bool
+		base          string
+	}{
+		{"", "", true, ""},
+		{"refresh=0", "", false, ""},
+		{"refresh=0&refresh=1", "/ops", false, "/ops/"},
+		{"refresh=1", "/mirror", true, "/mirror/"},
+		{"other=0", "", true, ""},
+		{"refresh=%30", "/a\"><b", false, "/a%22%3e%3cb/"},
+	}
+	for i := 0; i < 2*len(tests); i++ {
+		tt := tests[i%len(tests)]
+		req := httptest.NewRequest(http.MethodGet, "/?"+tt.query, nil)
+		if tt.prefix != "" {
+			req.Header["X-Forwarded-Prefix"] = []string{tt.prefix}
+		}
+		text := serve(h, req).Body.String()
+		base := ""
+		if _, after, found := strings.Cut(text, `<base href="`); found {
+			base, _, _ = strings.Cut(after, `"`)
+		}
+		if refresh := strings.Contains(text, `http-equiv="refresh"`); refresh != tt.refresh || base != tt.base || strings.Count(text, "</html>") != 1 {
+			t.Errorf("?%s behind %q: loads itself anew: %t, links begin at %q, ends %d times; want %t, %q and once", tt.query, tt.prefix, refresh, base, strings.Count(text, "</html>"), tt.refresh, tt.base)
+		}
+	}
+	if n := len(h.(*reporter).editions.document.forms); n != 2 {
+		t.Errorf("%d forms are kept, want the 2 that a query can ask for", n)
+	}
+}
+
+func TestHeadOfTheReportIsThatOfGet(t *testing.T) {
+	clock := &handClock{}
+	server := httptest.NewServer(reporterAt(t, clock))
+	defer server.Close()
+	mirrorTo(t, "http://billing-next:8080", echoLive, nil)
+	for _, path := range reportPaths {
+		var heads []string
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			req, err := http.NewRequest(method, server.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := server.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			if err != nil || (len(body) == 0) != (method == http.MethodHead) {
+				t.Errorf("%s %s: %d bytes (%v)", method, path, len(body), err)
+			}
+			res.Header.Del("Date")
+			res.Header.Del("Content-Length") // net/http counts a short body only
+			var head bytes.Buffer
+			res.Header.Write(&head)
+			heads = append(heads, fmt.Sprintln(res.StatusCode)+head.String())
+		}
+		if heads[0] != heads[1] || !strings.HasPrefix(heads[0], "200\n") {
+			t.Errorf("%s: GET has the head %q, and HEAD %q", path, heads[0], heads[1])
+		}
+	}
+}
