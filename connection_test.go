@@ -443,7 +443,7 @@ func TestAnswerKeepsOrEndsTheConnection(t *testing.T) {
 					}
 					return tt.answer
 				}})
-				h := mirrorOver(t, shadow.url, echoLive, nil)
+				h := mirrorOver(t, shadow.url, echoLive, func(c *Config) { c.set("timeout", "2m") })
 				oneWorker(t, t.Name())
 				for i := 1; i <= 3; i++ {
 					if i == 2 {

@@ -384,19 +384,25 @@ func judge(s *shadow, p *pair, request http.Header, took time.Duration, err erro
 		p.shadow.Took = took
 	}
 	finding := compare.Skip(compare.Internal)
+	unanswered := false
 	defer func() {
 		if recover() != nil {
 			finding = compare.Skip(compare.Internal)
+			unanswered = false
 		}
-		s.mirror.verdict.Add(p.rules, &p.request, &p.live, p.shadow, finding)
+		if unanswered {
+			s.unanswered.add(s.mirror, p, finding)
+		} else {
+			s.mirror.verdict.Add(p.rules, &p.request, &p.live, p.shadow, finding)
+		}
 		// An idle worker still holds the pair.
 		forgetBody(p)
 		p.request.Body = nil
 		p.shadow = nil
 	}()
-	unanswered := err != nil && leftUnanswered(s, p, err)
+	missing := err != nil && leftUnanswered(p, err)
 	// Where the shadow's side is nothing to compare, there is no need to wait.
-	if err != nil && !unanswered {
+	if err != nil && !missing {
 		abandon(p, compare.ShadowFailed)
 	} else if p.unfit != "" {
 		abandon(p, p.unfit)
@@ -405,13 +411,13 @@ func judge(s *shadow, p *pair, request http.Header, took time.Duration, err erro
 	switch {
 	case p.skip != "":
 		finding = compare.Skip(p.skip)
-	case unanswered && noUpstream(&p.live):
+	case missing && noUpstream(&p.live):
 		finding = compare.Skip(compare.ShadowFailed)
-	case unanswered:
+	case missing:
 		p.live.Took -= p.uploaded
 		p.shadow = &compare.Answer{Took: took}
 		finding = compare.NoAnswer(&p.live)
-		s.unanswered.note(p.rules, p.request, p.live.Status)
+		unanswered = true
 	case err != nil:
 		finding = compare.Skip(compare.ShadowFailed)
 	case p.unfit != "":
@@ -425,11 +431,12 @@ func judge(s *shadow, p *pair, request http.Header, took time.Duration, err erro
 }
 
 // unanswered are the latest requests that the shadow has taken and not answered. If it
-// answers others after them, that is how it answers; if not, it is down, and they say
-// nothing of it: then the verdict takes them back.
+// answers another after them, that is how it answers. If it fails as often in a row as
+// begins a pause, it is down, and they say nothing of it: the verdict takes them back.
 type unanswered struct {
-	mu   sync.Mutex
-	list []unansweredPair // guarded by mu; failuresToDoubt at most, and those at the same time
+	mu   sync.Mutex // held over the verdict's lock, so that nothing is taken back before it is there
+	list []unansweredPair
+	down bool // since when the shadow has answered nobody
 }
 
 type unansweredPair struct {
@@ -438,18 +445,22 @@ type unansweredPair struct {
 	status  int // live's
 }
 
-// mostUnanswered is how many are remembered.
+// mostUnanswered is how many are remembered: as many as can fail at the same time.
 const mostUnanswered = 100
 
-// note remembers a pair that is added to the verdict as one without an answer. It runs
-// in a worker's goroutine, like the others.
-func (u *unanswered) note(rules *compare.Rules, request compare.Request, status int) {
-	request.Body = nil
+// add adds a pair without an answer to the verdict. It runs in a worker's goroutine, like
+// the others.
+func (u *unanswered) add(m *mirror, p *pair, finding *compare.Finding) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.list) < mostUnanswered {
-		u.list = append(u.list, unansweredPair{rules: rules, request: request, status: status})
+	if u.down || len(u.list) >= mostUnanswered {
+		finding = compare.Skip(compare.ShadowFailed)
+	} else {
+		request := p.request
+		request.Body = nil
+		u.list = append(u.list, unansweredPair{rules: p.rules, request: request, status: p.live.Status})
 	}
+	m.verdict.Add(p.rules, &p.request, &p.live, p.shadow, finding)
 }
 
 // stand is for when the shadow has answered.
@@ -457,18 +468,19 @@ func (u *unanswered) stand() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.list = nil
+	u.down = false
 }
 
 // retract is for when it is down.
 func (u *unanswered) retract(m *mirror) {
 	u.mu.Lock()
-	all := u.list
-	u.list = nil
-	u.mu.Unlock()
-	for i := range all {
-		p := &all[i]
+	defer u.mu.Unlock()
+	for i := range u.list {
+		p := &u.list[i]
 		m.verdict.Retract(p.rules, &p.request, p.status)
 	}
+	u.list = nil
+	u.down = true
 }
 
 // noUpstream reports whether an answer is not live's own, which has not answered either:
@@ -481,18 +493,18 @@ func noUpstream(live *compare.Answer) bool {
 var neverSent = regexp.MustCompile(`handshake|^net/http: (invalid|can't write)`)
 
 // leftUnanswered reports whether the shadow has taken the request and not answered it, or
-// not to the end, while it answers others. What never reached it says nothing of it, and
-// neither does a time-out that live would not have kept either.
-func leftUnanswered(s *shadow, p *pair, err error) bool {
+// not to the end. What never reached it says nothing of it, and neither does a time-out
+// that live would not have kept either.
+func leftUnanswered(p *pair, err error) bool {
 	var network *net.OpError
 	if errors.Is(err, errLeftAlone) || errors.Is(err, errHead) || errors.As(err, &network) && network.Op == "dial" || neverSent.MatchString(err.Error()) {
 		return false
 	}
 	switch failureKind(err) {
 	case report.Timeout:
-		return len(p.done) > 0 && !s.down()
+		return len(p.done) > 0
 	case report.Protocol:
-		return !s.down()
+		return true
 	}
 	return false
 }

@@ -886,19 +886,56 @@ func TestShadowThatDoesNotAnswerDiffers(t *testing.T) {
 	}
 }
 
-// One that answers nobody is down: that says nothing of the version.
+// One that answers nobody is down: that says nothing of the version. Until it has answered
+// ten requests in a row with nothing, though, it may be one that answers others.
 func TestShadowThatAnswersNobodyIsNotCompared(t *testing.T) {
-	captureLog(t)
-	shadow := startUpstream(t)
-	shadow.answer = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
-	h := comparingTo(t, shadow.URL, echoLive, nil)
-	const n = 9
-	for i := 0; i < n; i++ {
-		serve(h, getInvoice())
-		outcomes(t, t.Name(), int64(i+1))
-	}
-	if s := outcomes(t, t.Name(), n); s.Totals.Outcomes[compare.Mismatch] != failuresToDoubt || s.Totals.Skipped[compare.ShadowFailed] != n-failuresToDoubt {
-		t.Errorf("outcomes %v, skipped %v; want %d that differ, and the others skipped", s.Totals.Outcomes, s.Totals.Skipped, failuresToDoubt)
+	for _, maxPause := range []string{"0", "1h"} {
+		t.Run("maxPause "+maxPause, func(t *testing.T) {
+			captureLog(t)
+			shadow := startUpstream(t)
+			answers := atomic.Bool{}
+			shadow.answer = func(rw http.ResponseWriter, req *http.Request) {
+				if !answers.Load() {
+					panic(http.ErrAbortHandler)
+				}
+				echoLive(rw, req)
+			}
+			h := comparingTo(t, shadow.URL, echoLive, func(c *Config) { c.set("maxPause", maxPause) })
+			sent := int64(0)
+			check := func(mismatch, match, skipped int64) {
+				t.Helper()
+				a := outcomes(t, t.Name(), sent).Account
+				if a.Real != mismatch || a.Agreeing() != match || a.Skipped[compare.ShadowFailed] != skipped {
+					t.Errorf("after %d requests: %d differ, %d agree, skipped %v; want %d that differ, %d that agree, %d skipped", sent, a.Real, a.Agreeing(), a.Skipped, mismatch, match, skipped)
+				}
+			}
+			send := func(n int) {
+				t.Helper()
+				for i := 0; i < n; i++ {
+					serve(h, getInvoice())
+					sent++
+					outcomes(t, t.Name(), sent)
+				}
+			}
+			send(failuresToPause - 1)
+			check(failuresToPause-1, 0, 0)
+			answers.Store(true)
+			send(1)
+			check(failuresToPause-1, 1, 0)
+			answers.Store(false)
+			send(failuresToPause)
+			check(failuresToPause-1, 1, failuresToPause)
+			if maxPause != "0" {
+				return
+			}
+			send(3)
+			check(failuresToPause-1, 1, failuresToPause+3)
+			answers.Store(true)
+			send(1)
+			answers.Store(false)
+			send(1)
+			check(failuresToPause, 2, failuresToPause+3)
+		})
 	}
 }
 

@@ -112,11 +112,11 @@ func (s *shadow) answered(probe bool, now time.Time) {
 }
 
 // failed notes an exchange in which not even the head of an answer came. After too
-// many in a row the shadow is left alone, and after a probe for longer. It runs in a
-// worker's goroutine.
-func (s *shadow) failed(probe bool, err error, now time.Time) {
+// many in a row the shadow is left alone, and after a probe for longer. It reports whether
+// there are as many, also of one that is never left alone. It runs in a worker's goroutine.
+func (s *shadow) failed(probe bool, err error, now time.Time) bool {
 	if s.retired.Load() {
-		return
+		return false
 	}
 	p := s.pause
 	line := ""
@@ -132,21 +132,12 @@ func (s *shadow) failed(probe bool, err error, now time.Time) {
 		p.wait(2*p.length, s.maxPause, now)
 		await(s)
 	}
+	down := p.state != well || p.failures >= failuresToPause
 	p.mu.Unlock()
 	if line != "" {
 		s.mirror.counts.print(line)
 	}
-}
-
-// failuresToDoubt is how many exchanges in a row may fail of a shadow that answers others.
-const failuresToDoubt = 2
-
-// down reports whether the shadow answers nobody, by what is known.
-func (s *shadow) down() bool {
-	p := s.pause
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.state != well || p.failures > failuresToDoubt
+	return down
 }
 
 // notSent gives the turn back that a copy has taken which cannot be sent: the next may

@@ -583,8 +583,7 @@ func conclude(w *worker, came bool, err error) {
 		s.answered(probe, time.Now())
 		s.unanswered.stand()
 	} else if err != errHead {
-		s.failed(probe, err, time.Now())
-		if s.down() {
+		if s.failed(probe, err, time.Now()) {
 			s.unanswered.retract(s.mirror)
 		}
 	} else if probe {

@@ -311,14 +311,16 @@ func newEndpointView(e *Endpoint) endpointView {
 	}
 }
 
-// statusOf says how a mirror does.
+// statusOf says how a mirror does. Where answers were compared it is the headline in a
+// word; what is wrong with the shadow is a reason of its state, or a warning.
 func statusOf(m *Middleware) status {
+	compared := m.Comparison != nil && m.Comparison.State != compare.StateNone
 	switch {
 	case m.ConfigErrors > 0:
 		return mistaken
-	case m.State.Paused:
+	case m.State.Paused && !compared:
 		return pausing
-	case m.State.Failing:
+	case m.State.Failing && !compared:
 		return failing
 	case m.Comparison == nil:
 		return notCompared
@@ -329,6 +331,9 @@ func statusOf(m *Middleware) status {
 // warnings are what a verdict does not tell, and who decides by it should know.
 func warnings(m *Middleware) []string {
 	var w []string
+	if m.State.Failing && m.Comparison != nil && m.Comparison.State == compare.StateDiffers {
+		w = append(w, "The shadow fails too often of late.") // elsewhere the state says so
+	}
 	if all := m.Mirrored + m.LostTotal; m.LostTotal*100 > all {
 		w = append(w, percent(m.LostTotal, all)+" of the requests that were to be mirrored are lost; they are not among the answers compared.")
 	}

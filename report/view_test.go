@@ -23,10 +23,12 @@ func TestStatusIsThePlainestThingThatCanBeSaid(t *testing.T) {
 		{"nothing compared", func(m *Middleware) { m.Comparison.State = compare.StateNone }, "Nothing yet"},
 		{"not comparing", func(m *Middleware) { m.Comparison = nil }, "Not comparing"},
 		{"mistaken before all else", func(m *Middleware) { m.ConfigErrors = 1; m.State.Paused = true }, "Not mirroring"},
-		{"paused before all that is left", func(m *Middleware) { m.State.Paused = true; m.Comparison = nil }, "Paused"},
-		{"failing", func(m *Middleware) { m.State.Failing = true }, "Failing"},
+		{"paused, and not comparing", func(m *Middleware) { m.State.Paused = true; m.Comparison = nil }, "Paused"},
+		{"paused before anything was compared", func(m *Middleware) { m.State.Paused = true; m.Comparison.State = compare.StateNone }, "Paused"},
 		{"failing, and not comparing", func(m *Middleware) { m.State.Failing = true; m.Comparison = nil }, "Failing"},
-		{"paused, for it is failing", func(m *Middleware) { m.State.Failing = true; m.State.Paused = true }, "Paused"},
+		{"paused, for it is failing", func(m *Middleware) { m.State.Failing = true; m.State.Paused = true; m.Comparison = nil }, "Paused"},
+		{"failing, as the headline of what was compared", func(m *Middleware) { m.State.Failing = true }, "Differs"},
+		{"paused, as the headline of what was compared", func(m *Middleware) { m.State.Paused = true }, "Differs"},
 		{"many failures, but not of late", func(m *Middleware) { m.Failed["timeout"] = 2500 }, "Differs"},
 	}
 	for _, test := range tests {
@@ -54,6 +56,11 @@ func TestWarningsSayWhatAVerdictDoesNot(t *testing.T) {
 	}
 	if got := warnings(m); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	m.State.Failing = true
+	want = append([]string{"The shadow fails too often of late."}, want...)
+	if got := warnings(m); !reflect.DeepEqual(got, want) {
+		t.Errorf("failing: got  %q\nwant %q", got, want)
 	}
 }
 

@@ -274,6 +274,10 @@ func testEventsArriveOneByOne(t *testing.T, options testbed.Values) {
 func TestAnswersAreUntouched(t *testing.T) { testbed.InBothModes(t, testAnswersAreUntouched) }
 
 func testAnswersAreUntouched(t *testing.T, options testbed.Values) {
+	// Nobody asked for gzip but Traefik's own transport, which takes it off: nothing is left,
+	// of a length that was not known. Its proxy flushes the head in a goroutine then, before
+	// the answer ends or not, so that an end in chunks is as right as a length of 0.
+	const unpacked = "compressed"
 	big := []byte(testbed.Payload(20 << 20))
 	modified := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	answers := http.NewServeMux()
@@ -349,7 +353,7 @@ func testAnswersAreUntouched(t *testing.T, options testbed.Values) {
 		{"a range", head("GET", "/invoices.csv", mirrorHost, "Range: bytes=100-199"), 206},
 		{"a range to the end", head("GET", "/invoices.csv", mirrorHost, "Range: bytes=-100"), 206},
 		{"a range outside", head("GET", "/invoices.csv", mirrorHost, "Range: bytes=99999999-"), 416},
-		{"compressed", head("GET", "/compressed", mirrorHost), 200},
+		{unpacked, head("GET", "/compressed", mirrorHost), 200},
 		{"no answer", head("GET", "/unanswered", mirrorHost), 502},
 	}
 	for _, test := range tests {
@@ -357,12 +361,12 @@ func testAnswersAreUntouched(t *testing.T, options testbed.Values) {
 			b.shadow.Reset()
 			want := expect(t, b.Traefik, test.status, plainly(test.request))
 			got := exchange(t, b.Traefik, test.request)
-			asked := 1
-			for ; asked <= 10 && framedOtherwise(got, want); asked++ {
-				got = exchange(t, b.Traefik, test.request)
+			if test.name == unpacked {
+				unframe(got.First())
+				unframe(want.First())
 			}
 			sameAnswers(t, got, want)
-			recorded(t, b.shadow, asked)
+			recorded(t, b.shadow, 1)
 		})
 	}
 
