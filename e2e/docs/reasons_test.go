@@ -53,8 +53,8 @@ func TestReasonsAreThoseOfTheCode(t *testing.T) {
 		"Not eligible: " + strings.Join(words[report.Unfit], ", ") + " |",
 		"all of them lost: " + strings.Join(words[report.Failed], ", ") + " |",
 	} {
-		if !strings.Contains(readPage(t, "docs/comparing.md"), want) {
-			t.Errorf("docs/comparing.md does not have %q", want)
+		if !strings.Contains(readPage(t, "docs/report.md"), want) {
+			t.Errorf("docs/report.md does not have %q", want)
 		}
 	}
 }
