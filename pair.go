@@ -400,7 +400,7 @@ func judge(s *shadow, p *pair, request http.Header, took time.Duration, err erro
 		p.request.Body = nil
 		p.shadow = nil
 	}()
-	missing := err != nil && leftUnanswered(p, err)
+	missing := err != nil && leftUnanswered(s, p, err)
 	// Where the shadow's side is nothing to compare, there is no need to wait.
 	if err != nil && !missing {
 		abandon(p, compare.ShadowFailed)
@@ -493,16 +493,17 @@ func noUpstream(live *compare.Answer) bool {
 var neverSent = regexp.MustCompile(`handshake|^net/http: (invalid|can't write)`)
 
 // leftUnanswered reports whether the shadow has taken the request and not answered it, or
-// not to the end. What never reached it says nothing of it, and neither does a time-out
-// that live would not have kept either.
-func leftUnanswered(p *pair, err error) bool {
+// not to the end. What never reached it says nothing of it. Neither does a time-out that
+// live would not have kept either, or in which the shadow answered no later request: it
+// hangs, whatever it is asked.
+func leftUnanswered(s *shadow, p *pair, err error) bool {
 	var network *net.OpError
 	if errors.Is(err, errLeftAlone) || errors.Is(err, errHead) || errors.As(err, &network) && network.Op == "dial" || neverSent.MatchString(err.Error()) {
 		return false
 	}
 	switch failureKind(err) {
 	case report.Timeout:
-		return len(p.done) > 0
+		return len(p.done) > 0 && s.mirror.verdict.AnsweredSince(p.request.At)
 	case report.Protocol:
 		return true
 	}

@@ -837,35 +837,47 @@ func TestShadowThatDoesNotAnswerDiffers(t *testing.T) {
 	}
 	hangUp := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	hang := func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }
-	slow := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-		if req.URL.Path == "/slow" {
-			time.Sleep(600 * time.Millisecond)
+	live := func(t *testing.T) http.HandlerFunc {
+		return func(rw http.ResponseWriter, req *http.Request) {
+			switch req.URL.Path {
+			case "/slow":
+				for mirrorCalled(t, t.Name()).counts.failed.Load() == 0 {
+					time.Sleep(10 * time.Millisecond)
+				}
+			case "/bad":
+				rw.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			echoLive(rw, req)
 		}
-		if req.URL.Path == "/bad" {
-			rw.WriteHeader(http.StatusBadGateway)
-			return
-		}
-		echoLive(rw, req)
-	})
+	}
 	for _, scheme := range schemes {
 		tests := []struct {
 			name, path string
 			answer     http.HandlerFunc
+			others     int // requests that the shadow answers meanwhile
 			want       string
 		}{
-			{"half an answer", "/", half, compare.Mismatch},
-			{"closes the connection", "/", hangUp, compare.Mismatch},
-			{"hangs", "/", hang, compare.Mismatch},
-			{"hangs, and live is slower than that", "/slow", hang, compare.Skipped},
-			{"closes the connection, and live did too", "/bad", hangUp, compare.Skipped},
+			{"half an answer", "/", half, 0, compare.Mismatch},
+			{"closes the connection", "/", hangUp, 0, compare.Mismatch},
+			{"hangs, and answers others", "/", hang, 2, compare.Mismatch},
+			{"hangs, whatever it is asked", "/", hang, 0, compare.Skipped},
+			{"hangs, and live is slower than that", "/slow", hang, 2, compare.Skipped},
+			{"closes the connection, and live did too", "/bad", hangUp, 0, compare.Skipped},
 		}
 		for _, test := range tests {
 			t.Run(scheme+"/"+test.name, func(t *testing.T) {
 				captureLog(t)
 				shadow := startUpstreamOver(t, scheme)
-				shadow.answer = test.answer
-				h := comparingTo(t, shadow.URL, slow, func(c *Config) {
-					c.set("timeout", "300ms")
+				shadow.answer = func(rw http.ResponseWriter, req *http.Request) {
+					if req.URL.Path == "/others" {
+						echoLive(rw, req)
+					} else {
+						test.answer(rw, req)
+					}
+				}
+				h := comparingTo(t, shadow.URL, live(t), func(c *Config) {
+					c.set("timeout", "2s")
 					if scheme == "https" {
 						c.set("tls.insecureSkipVerify", "true")
 					}
@@ -873,10 +885,22 @@ func TestShadowThatDoesNotAnswerDiffers(t *testing.T) {
 				req := getInvoice()
 				req.URL.Path = test.path
 				req.RequestURI = test.path
-				serve(h, req)
-				s := outcomes(t, t.Name(), 1)
-				if s.Totals.Outcomes[test.want] != 1 {
-					t.Fatalf("outcomes %v, skipped %v; want one %s", s.Totals.Outcomes, s.Totals.Skipped, test.want)
+				served := make(chan bool, 1)
+				go func() {
+					serve(h, req)
+					served <- true
+				}()
+				shadow.wait(t, 1)
+				for i := 0; i < test.others; i++ {
+					other := getInvoice()
+					other.URL.Path = "/others"
+					other.RequestURI = "/others"
+					serve(h, other)
+				}
+				<-served
+				s := outcomes(t, t.Name(), int64(1+test.others))
+				if o := s.Totals.Outcomes; o[test.want] != 1 || o[compare.Match] != int64(test.others) {
+					t.Fatalf("outcomes %v, skipped %v; want one %s, and %d that are the same", o, s.Totals.Skipped, test.want, test.others)
 				}
 				if d := s.Account.Differences; test.want == compare.Mismatch && (len(d) != 1 || d[0].Key != "status" || d[0].Relation != "no answer" || d[0].Judgement != compare.Real) {
 					t.Errorf("found %+v, want a status that is missing", d)

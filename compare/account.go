@@ -41,7 +41,8 @@ const more = "(more)"
 type account struct {
 	rules      *Rules
 	since      time.Time
-	latest     time.Time // of the last pair
+	latest     time.Time // of the last pair that was compared
+	answered   time.Time // when the latest request came that the shadow has answered
 	endpoints  map[string]*endpoint
 	namer      *namer
 	names      map[string]*endpoint // by method and path
@@ -275,11 +276,14 @@ func addCounts(to, from map[string]int64) {
 // It returns the outcome: a pair that differs in nothing but what rules cover matches.
 func (a *account) add(req *Request, live, shadow *Answer, f *Finding) string {
 	e := a.endpointOf(req)
-	now := time.Now()
-	a.latest = now
 	if f.Outcome == Skipped {
 		e.skipped[f.Reason]++
 		return Skipped
+	}
+	now := time.Now()
+	a.latest = now
+	if shadow.Status != 0 && req.At.After(a.answered) {
+		a.answered = req.At
 	}
 	e.compared++
 	e.live.Add(live.Took)

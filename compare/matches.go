@@ -98,6 +98,9 @@ func (v *Verdict) takeMatches() {
 	v.shadow.AddAll(shadow)
 	if len(less) > 0 {
 		a.difference.AddAll(less)
+		if a.latest.After(a.answered) {
+			a.answered = a.latest
+		}
 	}
 	for _, with := range touched {
 		with.takeTimes()

@@ -81,6 +81,15 @@ func (v *Verdict) Retract(rules *Rules, req *Request, status int) {
 	}
 }
 
+// AnsweredSince reports whether the shadow has answered a request, of those compared, that
+// came after a moment.
+func (v *Verdict) AnsweredSince(moment time.Time) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.takeMatches()
+	return v.account != nil && v.account.answered.After(moment)
+}
+
 // Drop counts a request of which there was no pair, for a reason that is its endpoint's:
 // its body was too large, or could not be read.
 func (v *Verdict) Drop(method, path, reason string) {
