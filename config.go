@@ -215,8 +215,12 @@ func (p *parser) read(opt *option) {
 		v.text, single = textOf(v.value)
 		v.text = strings.TrimSpace(v.text)
 	}
-	if v.text == "" && opt.blank {
+	if v.text == "" && opt.blank && opt.def != "" {
 		v.text = opt.def
+		if opt.list {
+			v.items = trimmed(strings.Split(opt.def, ","))
+			v.text = strings.Join(v.items, "\n")
+		}
 	}
 	if opt.name == "url" && p.o.serve {
 		return // required of those that mirror

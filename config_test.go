@@ -86,11 +86,12 @@ func TestConfigAcceptsWhatTheDocumentationSays(t *testing.T) {
 			c.set("compare.epoch", " build 4711 ")
 			c.set("compare.requestId", "x-trace")
 			c.set("compare.show", "NONE")
+			c.set("compare.hashKey", " horse battery staple ")
 		}, func(o *options) bool {
 			r := o.compare
 			return r.Body == "exact" && r.Headers[len(r.Headers)-1] == "X-Total-Count" && len(r.Headers) == len(compare.DefaultHeaders)+1 && len(r.Ignore) == 2 && r.Ignore[1].String() == "GET /invoices/* $.lines[*].updatedAt" &&
 				len(r.Unordered) == 2 && len(r.Tolerance) == 2 && r.NullIsMissing &&
-				r.MaxBodySize == 1<<20 && r.Examples == 0 && r.Minimum == 7 && r.MaxAge == time.Hour && r.Epoch == "build 4711" && o.requestID == "X-Trace" && r.Show == "none" && o.compareShare == 0.125
+				r.MaxBodySize == 1<<20 && r.Examples == 0 && r.Minimum == 7 && r.MaxAge == time.Hour && r.Epoch == "build 4711" && o.requestID == "X-Trace" && r.Show == "none" && r.HashKey == "horse battery staple" && o.compareShare == 0.125
 		}},
 		{"no headers", func(c *Config) { c.set("compare.headers", " None") }, func(o *options) bool { return len(o.compare.Headers) == 0 }},
 		{"no headers but these", func(c *Config) { c.set("compare.headers", "location,none,x-total-count,Location") }, func(o *options) bool {
@@ -184,6 +185,13 @@ func TestConfigRefusesMistakes(t *testing.T) {
 		{"an epoch of two lines", func(c *Config) { c.set("compare.epoch", "a\nb") }, []string{"compare.epoch: ", "on one line"}},
 		{"a request id with a space", func(c *Config) { c.set("compare.requestId", "X Id") }, []string{`compare.requestId: "X Id"`, "the name of a header"}},
 		{"how to show values", func(c *Config) { c.set("compare.show", "all") }, []string{`compare.show: "all"`, "values, hashes or none"}},
+		{"a short key for hashes", func(c *Config) { c.set("compare.hashKey", "hunter2") }, []string{"compare.hashKey: text of 7 bytes: takes", "of 16 bytes or more"}},
+		{"a key for hashes in lines", func(c *Config) { c.set("compare.hashKey", "correct hunter2\nhorse battery") }, []string{"compare.hashKey: text of 29 bytes: takes", "on one line"}},
+		{"several keys for hashes", func(c *Config) { c.set("compare.hashKey", []string{"hunter2"}) }, []string{"compare.hashKey: a list: takes"}},
+		{"a key for hashes beside serve", func(c *Config) {
+			c.set("serve", true)
+			c.set("compare.hashKey", "hunter2 horse battery")
+		}, []string{"compare.hashKey: text of 21 bytes: takes nothing beside serve"}},
 		{"compare's unknown options", func(c *Config) {
 			c.set("compare.headrs", "a")
 		}, []string{"compare.headrs: there is no such option", "compare.headers"}},

@@ -56,6 +56,7 @@ type counts struct {
 
 	// What log.go keeps.
 	name      string
+	ofControl bool          // they are a control's
 	interval  time.Duration // summaryInterval
 	consumed  atomic.Bool   // it was logged that somebody else reads bodies
 	reporting atomic.Bool   // a first loss was logged, and the timer for a summary runs

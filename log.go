@@ -30,7 +30,15 @@ const (
 
 // print logs a line about the mirror.
 func (c *counts) print(text string) {
-	writeLine(prefixOf(c.name)+text, maxLine)
+	writeLine(prefixOf(c.name)+c.tells(text), maxLine)
+}
+
+// tells has a text about the shadow be about the control, where the counts are its.
+func (c *counts) tells(text string) string {
+	if !c.ofControl {
+		return text
+	}
+	return strings.ReplaceAll(text, "the shadow", "the control")
 }
 
 // writeLine writes one line of at most so many bytes to Traefik's log. Nothing else in
@@ -105,7 +113,11 @@ func (c *counts) summarize() {
 		return
 	}
 	mirrored, lost := c.losses()
-	line := decimal(mirrored) + " mirrored, " + report.Losses(mirrored, lost, decimal)
+	line := decimal(mirrored) + " mirrored"
+	if c.ofControl {
+		line = "of the requests to the control " + decimal(mirrored) + " answered"
+	}
+	line += ", " + report.Losses(mirrored, lost, decimal)
 	if lastErr != nil {
 		line += "; last error: " + describe(lastErr)
 	}

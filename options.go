@@ -38,6 +38,8 @@ type options struct {
 	compare        *compare.Rules // nil: answers are not compared
 	compareShare   float64        // of the mirrored requests, 0 to 1
 	requestID      string         // the header of that name; canonical
+	control        *url.URL       // nil: there is none
+	controlMethods map[string]bool
 	serve          bool
 
 	// fingerprint is equal for options that are equal, the contents of the files
@@ -172,6 +174,14 @@ var optionTable = []option{
 	// Whether null is as good as a member that is not there.
 	{name: "compare.nullIsMissing", def: "false", blank: true, takes: takesBoolean, read: readCompareNullIsMissing},
 
+	// A second instance of live's version, which gets what the shadow gets. What live and
+	// it differ in differs without a release.
+	{name: "compare.control", blank: true, takes: takesURL, read: readCompareControl},
+
+	// The methods with which it gets that. The others may change something, twice where
+	// it shares live's database.
+	{name: "compare.controlMethods", def: "GET,HEAD,OPTIONS", list: true, blank: true, takes: "HTTP methods, such as GET,HEAD,POST", read: readCompareControlMethods},
+
 	// The largest body of an answer that is kept and compared.
 	{name: "compare.maxBodySize", def: "64KiB", blank: true, takes: takesLimit, read: readCompareMaxBodySize},
 
@@ -198,6 +208,10 @@ var optionTable = []option{
 	// How values that differ are shown in the report.
 	{name: "compare.show", def: compare.Hashes, blank: true, takes: "values, hashes or none", read: readCompareShow},
 
+	// The key of the hashes that are shown: with the same one they are the same on all
+	// replicas, and after a restart.
+	{name: "compare.hashKey", blank: true, secret: true, takes: "a text on one line, of 16 bytes or more", read: readCompareHashKey},
+
 	// Whether the middleware mirrors nothing and answers every request itself, with
 	// the report about all mirrors, as a page, as JSON and as metrics.
 	{name: "serve", def: "false", takes: takesBoolean, read: readServe},
@@ -214,6 +228,16 @@ func optionCalled(name string) *option {
 }
 
 func readURL(p *parser, v *given) bool {
+	if v.text == "" {
+		p.mistake("url: required: takes " + takesURL)
+	}
+	p.o.target = p.readTarget(v)
+	return true
+}
+
+// readTarget reads the URL of an upstream. Without one there has been a mistake, or there
+// is no value.
+func (p *parser) readTarget(v *given) *url.URL {
 	// The query may be a token, and is not quoted whatever it is.
 	before, after, found := strings.Cut(v.text, "?")
 	if found && after != "" {
@@ -222,20 +246,20 @@ func readURL(p *parser, v *given) bool {
 	u, err := url.Parse(v.text)
 	switch {
 	case v.text == "":
-		p.mistake("url: required: takes " + takesURL)
+		return nil
 	case err != nil:
-		p.refuse("url", shown(before), takesURL)
+		p.refuse(v.name, shown(before), takesURL)
+		return nil
 	case !validTarget(u):
-		p.refuse("url", shown(before), takesURL)
+		p.refuse(v.name, shown(before), takesURL)
 	case u.Scheme == "h2c" && !canH2C:
-		p.refuse("url", shown(before), "an http or https URL: h2c needs a Traefik that was built with Go 1.24 or newer")
+		p.refuse(v.name, shown(before), "an http or https URL: h2c needs a Traefik that was built with Go 1.24 or newer")
 	case u.User != nil:
-		p.mistake("url: has a user name: takes " + takesURL + "; set customRequestHeaders.Authorization for credentials")
+		p.mistake(v.name + ": has a user name: takes " + takesURL + "; set customRequestHeaders.Authorization for credentials")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		p.refuse("url", shown(before), takesURL+"; the query is the request's own")
+		p.refuse(v.name, shown(before), takesURL+"; the query is the request's own")
 	}
-	p.o.target = u
-	return true
+	return u
 }
 
 func validTarget(u *url.URL) bool {
@@ -285,18 +309,23 @@ func readSampleBy(p *parser, v *given) bool {
 	return ok
 }
 
-// readMethods keeps the methods in upper case, as Traefik's Method matcher
-// compares them.
 func readMethods(p *parser, v *given) bool {
-	p.o.methods = map[string]bool{}
+	p.o.methods = p.methodsOf(v, "HTTP methods, such as POST,PUT")
+	return true
+}
+
+// methodsOf returns the methods of a list in upper case, as Traefik's Method matcher
+// compares them.
+func (p *parser) methodsOf(v *given, takes string) map[string]bool {
+	methods := map[string]bool{}
 	for _, m := range v.items {
 		if !isToken(m) {
-			p.refuse("methods", shown(m), "HTTP methods, such as POST,PUT")
+			p.refuse(v.name, shown(m), takes)
 			continue
 		}
-		p.o.methods[strings.ToUpper(m)] = true
+		methods[strings.ToUpper(m)] = true
 	}
-	return true
+	return methods
 }
 
 func readMirrorBody(p *parser, v *given) bool {
@@ -678,6 +707,32 @@ func readCompareNullIsMissing(p *parser, v *given) bool {
 	return err == nil
 }
 
+func readCompareControl(p *parser, v *given) bool {
+	u := p.readTarget(v)
+	if u != nil && p.o.target != nil && normalized(u) == normalized(p.o.target) {
+		p.refuse(v.name, shown(v.text), "a URL other than url's: a second instance of live's version")
+	}
+	p.o.control = u
+	if p.o.compare != nil {
+		p.o.compare.Control = u != nil
+	}
+	return true
+}
+
+// normalized is a URL as it is equal to others that lead to the same place.
+func normalized(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = defaultPorts[u.Scheme]
+	}
+	return strings.ToLower(u.Hostname()) + ":" + port + strings.TrimRight(u.EscapedPath(), "/")
+}
+
+func readCompareControlMethods(p *parser, v *given) bool {
+	p.o.controlMethods = p.methodsOf(v, "HTTP methods, such as GET,HEAD,POST")
+	return true
+}
+
 func readCompareMaxBodySize(p *parser, v *given) bool {
 	n, ok := parseSize(v.text)
 	if p.o.compare != nil {
@@ -733,7 +788,11 @@ func readCompareRequestID(p *parser, v *given) bool {
 // basisOf is what an account stands on: with other options of these it begins anew.
 func basisOf(o *options) string {
 	r := o.compare
-	return fmt.Sprintf("%s %s %d %q", o.target, r.Body, r.MaxBodySize, r.Epoch)
+	control := ""
+	if o.control != nil {
+		control = o.control.String()
+	}
+	return fmt.Sprintf("%s %q %s %d %q", o.target, control, r.Body, r.MaxBodySize, r.Epoch)
 }
 
 func readCompareShow(p *parser, v *given) bool {
@@ -742,6 +801,13 @@ func readCompareShow(p *parser, v *given) bool {
 		p.o.compare.Show = word
 	}
 	return ok
+}
+
+func readCompareHashKey(p *parser, v *given) bool {
+	if p.o.compare != nil {
+		p.o.compare.HashKey = v.text
+	}
+	return v.text == "" || len(v.text) >= 16 && len(v.text) <= 1000 && validHeaderValue(v.text)
 }
 
 // oneOf returns the one of the words that text is, in any case.
@@ -773,21 +839,28 @@ func (p *parser) serves() bool {
 
 // readUnlikely notes what is allowed, and works, and hardly is what was meant.
 func (p *parser) readUnlikely() {
+	p.noteUnknown("methods", p.o.methods)
+	p.noteUnknown("compare.controlMethods", p.o.controlMethods)
+	if p.o.timeout > 10*time.Minute {
+		p.o.unlikely = append(p.o.unlikely, "timeout: "+p.o.timeout.String()+": a copy keeps its place in flight for as long as that; a number without a unit is seconds")
+	}
+	secure := p.o.control != nil && p.o.control.Scheme == "https"
+	if p.o.tlsConfig != nil && p.o.target != nil && p.o.target.Scheme != "https" && !secure {
+		p.o.unlikely = append(p.o.unlikely, "tls: has no effect with an "+p.o.target.Scheme+" url")
+	}
+}
+
+// noteUnknown notes which of an option's methods are none that anybody knows.
+func (p *parser) noteUnknown(option string, methods map[string]bool) {
 	var unknown []string
-	for m := range p.o.methods {
+	for m := range methods {
 		if !knownMethods[m] {
 			unknown = append(unknown, m)
 		}
 	}
 	sort.Strings(unknown)
 	for _, m := range unknown {
-		p.o.unlikely = append(p.o.unlikely, "methods: "+shown(m)+" is no method that servers know")
-	}
-	if p.o.timeout > 10*time.Minute {
-		p.o.unlikely = append(p.o.unlikely, "timeout: "+p.o.timeout.String()+": a copy keeps its place in flight for as long as that; a number without a unit is seconds")
-	}
-	if p.o.tlsConfig != nil && p.o.target != nil && p.o.target.Scheme != "https" {
-		p.o.unlikely = append(p.o.unlikely, "tls: has no effect with an "+p.o.target.Scheme+" url")
+		p.o.unlikely = append(p.o.unlikely, option+": "+shown(m)+" is no method that servers know")
 	}
 }
 

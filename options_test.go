@@ -192,6 +192,8 @@ func changes(t *testing.T) map[string]interface{} {
 		"compare.unordered":      "$.lines",
 		"compare.tolerance":      "$.total=1%",
 		"compare.nullIsMissing":  true,
+		"compare.control":        "http://billing-old",
+		"compare.controlMethods": "GET,POST",
 		"compare.maxBodySize":    "1MiB",
 		"compare.percent":        10,
 		"compare.examples":       1,
@@ -200,6 +202,7 @@ func changes(t *testing.T) map[string]interface{} {
 		"compare.epoch":          "build 4711",
 		"compare.requestId":      "X-Trace",
 		"compare.show":           "none",
+		"compare.hashKey":        "horse battery staple",
 		"serve":                  nil, // there is nothing beside it
 	}
 }

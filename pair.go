@@ -185,6 +185,11 @@ type pair struct {
 
 	uploaded time.Duration // how long live took to read the body; bodyMode: stream. Set before the copy is handed over
 
+	// The worker's: the control's part, and what became of it where there is none, as in
+	// compare.Triple.
+	third   *third
+	control string
+
 	unfit string // why the shadow's answer, though it is one, is not compared; "" where it is. The worker's
 }
 
@@ -224,13 +229,13 @@ func streams(h http.Header) bool {
 }
 
 // keepPart keeps a part of a body that comes in several. announced bytes were still to
-// come; -1: nobody knows. Of a body that is too large to be kept its sum is kept, and where
-// it is larger than what is read of the shadow's, the pair is given up.
+// come; -1: nobody knows. Of a body that is too large to be kept its sum is kept; of one
+// that is larger than what is read of the shadow's, not even that.
 func keepPart(p *pair, b []byte, announced int64) {
 	before := p.size
 	p.size += int64(len(b))
-	if p.size > maxAnswer {
-		abandon(p, compare.TooLarge)
+	if tooMuch(p, p.size) {
+		settleLarge(p)
 		return
 	}
 	p.mu.Lock()
@@ -281,6 +286,21 @@ func settleAnswered(p *pair) {
 			p.live.Size = p.size
 			p.live.Sum = p.sum.Sum64()
 		}
+		p.done <- true
+	}
+}
+
+// tooMuch reports whether a body of n bytes is larger than what is read of the shadow's.
+func tooMuch(p *pair, n int64) bool { return n > maxAnswer && n > p.rules.MaxBodySize }
+
+// settleLarge ends live's side with an answer that goes on, of which it is known that it is
+// too large. The place in flight is not kept until its end, so it has taken longer than
+// is noted.
+func settleLarge(p *pair) {
+	if p.settled.CompareAndSwap(false, true) {
+		forgetBody(p)
+		p.live.Took = time.Since(p.request.At)
+		p.live.Size = -1
 		p.done <- true
 	}
 }
@@ -390,10 +410,11 @@ func judge(s *shadow, p *pair, request http.Header, took time.Duration, err erro
 			finding = compare.Skip(compare.Internal)
 			unanswered = false
 		}
+		t := tripleOf(p, request, finding)
 		if unanswered {
-			s.unanswered.add(s.mirror, p, finding)
+			s.unanswered.add(s.mirror, p, finding, t)
 		} else {
-			s.mirror.verdict.Add(p.rules, &p.request, &p.live, p.shadow, finding)
+			addJudged(s.mirror, p, finding, t)
 		}
 		// An idle worker still holds the pair.
 		forgetBody(p)
@@ -408,6 +429,9 @@ func judge(s *shadow, p *pair, request http.Header, took time.Duration, err erro
 		abandon(p, p.unfit)
 	}
 	awaitAnswer(p, s.timeout)
+	if p.third != nil {
+		awaitControl(p.third, s.timeout)
+	}
 	switch {
 	case p.skip != "":
 		finding = compare.Skip(p.skip)
@@ -427,6 +451,15 @@ func judge(s *shadow, p *pair, request http.Header, took time.Duration, err erro
 	default:
 		p.live.Took -= p.uploaded
 		finding = compare.Judge(p.rules, &p.live, p.shadow)
+	}
+}
+
+// addJudged adds a pair to the verdict, with what the control has answered if there is one.
+func addJudged(m *mirror, p *pair, finding *compare.Finding, t *compare.Triple) {
+	if t == nil {
+		m.verdict.Add(p.rules, &p.request, &p.live, p.shadow, finding)
+	} else {
+		m.verdict.AddTriple(p.rules, &p.request, &p.live, p.shadow, finding, t)
 	}
 }
 
@@ -450,7 +483,7 @@ const mostUnanswered = 100
 
 // add adds a pair without an answer to the verdict. It runs in a worker's goroutine, like
 // the others.
-func (u *unanswered) add(m *mirror, p *pair, finding *compare.Finding) {
+func (u *unanswered) add(m *mirror, p *pair, finding *compare.Finding, t *compare.Triple) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.down || len(u.list) >= mostUnanswered {
@@ -460,7 +493,7 @@ func (u *unanswered) add(m *mirror, p *pair, finding *compare.Finding) {
 		request.Body = nil
 		u.list = append(u.list, unansweredPair{rules: p.rules, request: request, status: p.live.Status})
 	}
-	m.verdict.Add(p.rules, &p.request, &p.live, p.shadow, finding)
+	addJudged(m, p, finding, t)
 }
 
 // stand is for when the shadow has answered.

@@ -783,6 +783,8 @@ func TestLargeAnswersAreComparedWithoutBeingKept(t *testing.T) {
 		{"larger than is read", whole, whole, compare.TooLarge, true},
 		{"larger than is read, in chunks", whole, whole, compare.TooLarge, false},
 		{"only the shadow's is larger than is read", invoice, whole, "longer than compare.maxBodySize", false},
+		{"only live's is larger than is read", whole, invoice, "not longer than compare.maxBodySize", true},
+		{"only live's is larger than is read, in chunks", whole, invoice, "not longer than compare.maxBodySize", false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -801,10 +803,31 @@ func TestLargeAnswersAreComparedWithoutBeingKept(t *testing.T) {
 				if s.Totals.Outcomes[compare.Match] != 1 {
 					t.Errorf("outcomes %v, skipped %v, want a match", s.Totals.Outcomes, s.Totals.Skipped)
 				}
-			} else if d := s.Account.Differences; len(d) != 1 || d[0].Key != "body" {
+			} else if d := s.Account.Differences; len(d) != 1 || d[0].Key != "body" || d[0].Relation != test.want || d[0].Judgement != compare.Real {
 				t.Errorf("outcomes %v, skipped %v, %+v; want %s", s.Totals.Outcomes, s.Totals.Skipped, d, test.want)
 			}
 		})
+	}
+}
+
+// A limit above what is read of answers otherwise counts.
+func TestAnswersAreComparedUpToALargeLimit(t *testing.T) {
+	long := strings.Repeat("2026-0042;119.00\n", 250000)
+	for _, length := range []bool{true, false} {
+		for _, end := range []string{"", "2026-0043;59.50\n"} {
+			want := compare.Match
+			if end != "" {
+				want = compare.Mismatch
+			}
+			t.Run(fmt.Sprintf("%t %s", length, want), func(t *testing.T) {
+				shadow := startUpstream(t)
+				shadow.answer = says(long+end, length)
+				serve(comparingTo(t, shadow.URL, says(long, length), func(c *Config) { c.set("compare.maxBodySize", "8MiB") }), getInvoice())
+				if s := outcomes(t, t.Name(), 1); s.Totals.Outcomes[want] != 1 {
+					t.Errorf("outcomes %v, skipped %v, want a %s", s.Totals.Outcomes, s.Totals.Skipped, want)
+				}
+			})
+		}
 	}
 }
 

@@ -149,6 +149,10 @@ func (m *mirror) configured() *report.Middleware {
 		r.Shadow = m.shadow.address
 		r.Percent = m.percent
 		m.shadow.reportPause(r)
+		if m.shadow.control != nil {
+			address, paused, lastError := m.shadow.controlState()
+			r.Control = &report.Control{URL: address, Paused: paused, LastError: lastError}
+		}
 	}
 	if m.fault != nil {
 		r.ConfigErrors = m.fault.mistaken

@@ -273,6 +273,7 @@ func TestReportOutlivesReloads(t *testing.T) {
 		m := comparingTo(t, shadow.URL, echoLive, func(c *Config) {
 			c.set("compare.epoch", []string{"build 1", "build 2", "build 2"}[i])
 			c.set("compare.examples", fmt.Sprint(i))
+			c.set("compare.hashKey", fmt.Sprintf("hunter2 horse battery %d", i))
 		})
 		serve(m, postInvoice())
 		outcomes(t, t.Name(), int64(i+1))
@@ -281,6 +282,11 @@ func TestReportOutlivesReloads(t *testing.T) {
 	r := reported(t, h)
 	if r.Mirrored != 3 || r.Compared["mismatch"] != 3 || r.Comparison == nil || r.Comparison.Compared != 2 || r.Comparison.Real != 2 || r.Comparison.Epoch != "build 2" || r.Comparison.Previous == nil {
 		t.Errorf("%d mirrored, compared %v, comparison %+v; want 3, 3 and a comparison of 2", r.Mirrored, r.Compared, r.Comparison)
+	}
+	for _, path := range []string{"/mirror/", "/mirror/report.json", "/mirror/metrics"} {
+		if page := get(h, path).Body.String(); strings.Contains(page, "hunter2") {
+			t.Errorf("%s gives the key of the hashes away", path)
+		}
 	}
 	// A cancelled middleware keeps serving; one without compare has no comparison.
 	m := mirrorTo(t, shadow.URL, echoLive, nil)

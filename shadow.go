@@ -79,6 +79,10 @@ type shadow struct {
 
 	limit *limiter // the mirror's; nil: there is no maxRate
 
+	control        *shadow         // gets what this one gets; nil: there is none
+	controlMethods map[string]bool // with which it does
+	isControl      bool            // it is one itself
+
 	looped  atomic.Bool // it was logged that url leads back here
 	retired atomic.Bool // other options have taken its place, or nobody uses it
 
@@ -93,8 +97,20 @@ type shadow struct {
 	over2    *multiplexer
 }
 
-// newShadow returns a shadow with a sentry.
+// newShadow returns a shadow, and its control, if it has one.
 func newShadow(m *mirror, o *options) *shadow {
+	s := prepareShadow(m, o)
+	s.control = newControl(m, o)
+	s.controlMethods = o.controlMethods
+	if s.control != nil {
+		go startSentry(s.control)
+	}
+	go startSentry(s)
+	return s
+}
+
+// prepareShadow returns a shadow that lacks a sentry.
+func prepareShadow(m *mirror, o *options) *shadow {
 	s := &shadow{
 		mirror:        m,
 		address:       o.target.String(),
@@ -143,7 +159,6 @@ func newShadow(m *mirror, o *options) *shadow {
 	s.over2 = newMultiplexer(o, s.hostPort)
 	s.secure = s.over2.secure
 	s.workers.Store(1)
-	go startSentry(s)
 	return s
 }
 
@@ -216,6 +231,8 @@ func sendCopies(w *worker) {
 		limit      = s.limit
 		rules      = s.rules
 		requestID  = s.requestID
+		control    = s.control
+		isControl  = s.isControl
 		matches    = s.mirror.verdict.Matches
 		head       = &bytes.Buffer{}
 		lines      = &bytes.Buffer{} // of headers
@@ -299,6 +316,9 @@ func sendCopies(w *worker) {
 		if limit != nil && !limit.take(time.Since(started)) {
 			dropCopyForRate(w, out)
 			continue
+		}
+		if control != nil {
+			askControl(s, out)
 		}
 		if h["Connection"] != nil || h["Te"] != nil || h["Keep-Alive"] != nil || h["Upgrade"] != nil || h["Expect"] != nil ||
 			h["Transfer-Encoding"] != nil || h["Trailer"] != nil ||
@@ -496,7 +516,7 @@ func sendCopies(w *worker) {
 		if pairOfCopy != nil {
 			took = time.Since(began)
 			same = false
-			if err == nil && kept != nil {
+			if err == nil && kept != nil && !isControl {
 				if len(pairOfCopy.done) == 0 {
 					awaitAnswer(pairOfCopy, timeout)
 				}
@@ -522,15 +542,21 @@ func sendCopies(w *worker) {
 					}
 				}
 			}
-			if same {
+			if same && pairOfCopy.third != nil {
+				same = controlAgrees(s, pairOfCopy, unneeded)
+			}
+			if isControl {
+				handControl(s, pairOfCopy, res, kept, took, err)
+			} else if same {
+				pairOfCopy.third = nil
 				pairOfCopy.live.Body = nil // an idle worker still holds the pair
 				pairOfCopy.request.Body = nil
 				if matched&(compare.BodyOfEvery-1) == 0 {
 					matches <- &compare.Matched{Rules: pairOfCopy.rules, Request: pairOfCopy.request, Status: res.StatusCode,
-						Live: pairOfCopy.live.Took - pairOfCopy.uploaded, Shadow: took, Header: pairOfCopy.live.Header, Body: kept}
+						Live: pairOfCopy.live.Took - pairOfCopy.uploaded, Shadow: took, Control: pairOfCopy.control, Header: pairOfCopy.live.Header, Body: kept}
 				} else {
 					matches <- &compare.Matched{Rules: pairOfCopy.rules, Request: pairOfCopy.request, Status: res.StatusCode,
-						Live: pairOfCopy.live.Took - pairOfCopy.uploaded, Shadow: took}
+						Live: pairOfCopy.live.Took - pairOfCopy.uploaded, Shadow: took, Control: pairOfCopy.control}
 				}
 				matched++
 				if len(matches) >= compare.MostMatches {
@@ -562,7 +588,9 @@ func sendCopies(w *worker) {
 // its way when the pause began, or another has become the probe.
 func leaveAlone(w *worker, out *http.Request) {
 	w.shadow.mirror.counts.paused.Add(1)
-	if p := pairOf(out); p != nil {
+	if p := pairOf(out); p != nil && w.shadow.isControl {
+		handControl(w.shadow, p, nil, nil, 0, errLeftAlone)
+	} else if p != nil {
 		abandon(p, compare.ShadowFailed)
 		judge(w.shadow, p, out.Header, 0, errLeftAlone)
 	}

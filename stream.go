@@ -197,6 +197,7 @@ func (c *bodyCopy) decide() {
 	}
 	if c.pair != nil {
 		c.pair.uploaded = time.Since(c.pair.request.At)
+		c.pair.request.Body = c.buf.Bytes()
 	}
 	if len(c.out.Trailer) == 0 {
 		c.out.TransferEncoding = nil

@@ -237,6 +237,9 @@ func (s *shadow) retire() {
 	}
 	startTendingRetired(s)
 	tend(s)
+	if s.control != nil {
+		s.control.retire()
+	}
 }
 
 func startTendingRetired(s *shadow) {

@@ -30,8 +30,15 @@ const (
 // they are too many, each two become one.
 const firstInterval = 10 * time.Second
 
+// clock tells the time. A variable for the tests.
+var clock = time.Now
+
 // others is what counts where there are too many to tell apart.
 const others = "(others)"
+
+// notFound is the endpoint of what live has not found, where no other endpoint is known
+// for it: what scanners ask for must not take the place of what there is.
+const notFound = "(not found)"
 
 // more stands for what was not looked for in a pair, because it had enough
 // differences already. Nobody knows what it is.
@@ -66,7 +73,11 @@ type endpoint struct {
 	dropped           map[string]int64 // requests that had no copy, for a reason of their own
 	live, shadow      *latency.Histogram
 	groups            map[string]*group // by key and sort
+	unshown           map[string]*group // those that only the control differs in, so far
+	control           map[string]int64  // pairs, by what became of the control's part
 	kinds             map[string]*kind
+	maps              map[string]map[string]bool // by the place of each, the names that are not *
+	lookAgain         int64                      // see makeRoom
 
 	// Of matched pairs that wait to be added to the histograms.
 	liveTook, shadowTook []time.Duration
@@ -87,7 +98,7 @@ type Interval struct {
 func newAccount(rules *Rules) *account {
 	return &account{
 		rules:      rules,
-		since:      time.Now(),
+		since:      clock(),
 		endpoints:  map[string]*endpoint{},
 		namer:      newNamer(),
 		names:      map[string]*endpoint{},
@@ -101,9 +112,14 @@ func newAccount(rules *Rules) *account {
 // follow has the account go on by other rules. What was kept to be shown by those before,
 // and may not be by these, goes.
 func (a *account) follow(rules *Rules) {
+	named := rules.named()
 	for _, e := range a.endpoints {
+		e.keepNames(named)
 		for _, g := range e.groups {
-			if rules.Show != a.rules.Show || g.key == "body" && len(a.rules.Ignore) == 0 && len(rules.Ignore) > 0 {
+			if rules.HashKey != a.rules.HashKey {
+				g.forgetHashes()
+			}
+			if rules.Show != a.rules.Show || rules.HashKey != a.rules.HashKey || g.key == "body" && len(a.rules.Ignore) == 0 && len(rules.Ignore) > 0 {
 				g.examples = nil
 				g.every = 1
 			}
@@ -117,7 +133,7 @@ func newEndpoint(method, pattern, operation string) *endpoint {
 		method: method, pattern: pattern, operation: operation,
 		skipped: map[string]int64{}, dropped: map[string]int64{},
 		live: &latency.Histogram{}, shadow: &latency.Histogram{},
-		groups: map[string]*group{}, kinds: map[string]*kind{},
+		groups: map[string]*group{}, unshown: map[string]*group{}, control: map[string]int64{}, kinds: map[string]*kind{}, maps: map[string]map[string]bool{},
 	}
 }
 
@@ -143,6 +159,28 @@ func (a *account) endpointOf(req *Request) *endpoint {
 		a.names[path] = e
 	}
 	return e
+}
+
+// endpointFor is endpointOf for a request that live has answered with the status. Only what
+// live knows makes an endpoint.
+func (a *account) endpointFor(req *Request, status int) *endpoint {
+	if status != http.StatusNotFound && status != http.StatusMethodNotAllowed {
+		return a.endpointOf(req)
+	}
+	path := req.Method + " " + req.Path + " " + req.Operation
+	if e := a.names[path]; e != nil {
+		return e
+	}
+	method := cut(req.Method, 20)
+	if pattern, known := a.namer.known(method, req.Path); known {
+		if e := a.endpoints[nameOf(method, pattern, cut(req.Operation, 100))]; e != nil {
+			return e
+		}
+	}
+	if a.endpoints[notFound] == nil {
+		a.endpoints[notFound] = newEndpoint("", notFound, "")
+	}
+	return a.endpoints[notFound]
 }
 
 func (a *account) endpointNamed(method, pattern, operation string) *endpoint {
@@ -203,8 +241,8 @@ func total(counts map[string]int64) int64 {
 
 // shownName is the name of an endpoint as it may be shown. pairs are those of wordPairs.
 func (e *endpoint) shownName(pairs map[string]int64) string {
-	if e.pattern == others {
-		return others
+	if e.pattern == others || e.pattern == notFound {
+		return e.pattern
 	}
 	return nameOf(e.method, shownPattern(e.method, e.pattern, pairs), e.operation)
 }
@@ -253,13 +291,20 @@ func (e *endpoint) add(o *endpoint) {
 	addCounts(e.dropped, o.dropped)
 	e.live.Merge(o.live)
 	e.shadow.Merge(o.shadow)
+	e.addMaps(o)
 	for id, g := range o.groups {
-		if e.groups[id] == nil && len(e.groups) < maxGroups {
+		if e.groups[id] == nil && e.unshown[id] == nil && len(e.groups) < maxGroups {
 			e.groups[id] = g
 		} else {
 			e.group(id, g.key, g.class).merge(g)
 		}
 	}
+	for id, g := range o.unshown {
+		if known := e.groupOfControl(id, g.key, g.class); known != nil {
+			known.testimony().add(g.witness)
+		}
+	}
+	addCounts(e.control, o.control)
 	for _, k := range o.kinds {
 		e.addKind(k.groups, k.count)
 	}
@@ -274,13 +319,13 @@ func addCounts(to, from map[string]int64) {
 // add counts a pair that was judged.
 //
 // It returns the outcome: a pair that differs in nothing but what rules cover matches.
-func (a *account) add(req *Request, live, shadow *Answer, f *Finding) string {
-	e := a.endpointOf(req)
+func (a *account) add(req *Request, live, shadow *Answer, f *Finding, t *Triple) string {
+	e := a.endpointFor(req, statusOf(live, f))
 	if f.Outcome == Skipped {
 		e.skipped[f.Reason]++
 		return Skipped
 	}
-	now := time.Now()
+	now := clock()
 	a.latest = now
 	if shadow.Status != 0 && req.At.After(a.answered) {
 		a.answered = req.At
@@ -296,10 +341,13 @@ func (a *account) add(req *Request, live, shadow *Answer, f *Finding) string {
 	if f.Outcome == Match {
 		e.matched++
 		e.notePresence(live.Header, live.Body, 1)
+		if t != nil {
+			a.addControl(e, live, shadow, nil, t, req.At)
+		}
 		a.intervals[len(a.intervals)-1].Same++
 		return Match
 	}
-	a.addDifferences(e, req, live, shadow, f, now)
+	a.addDifferences(e, req, live, shadow, f, t, now)
 	if a.rules.coverAll(e, f) {
 		a.intervals[len(a.intervals)-1].Same++
 		return Match
@@ -308,9 +356,19 @@ func (a *account) add(req *Request, live, shadow *Answer, f *Finding) string {
 	return Mismatch
 }
 
+// statusOf is live's status; 0 where nobody knows it. Where both answers were not looked at,
+// live may be answering yet.
+func statusOf(live *Answer, f *Finding) int {
+	looked := f.Outcome != Skipped || f.Reason == TooLarge || f.Reason == Encoding || f.Reason == TooComplex
+	if live == nil || !looked {
+		return 0
+	}
+	return live.Status
+}
+
 // retract undoes what add did for a pair without an answer, but for its latencies.
 func (a *account) retract(req *Request, status int) {
-	e := a.endpointOf(req)
+	e := a.endpointFor(req, status)
 	id := "status\n" + relationNoAnswer
 	g := e.groups[id]
 	if g == nil || e.compared == 0 {
@@ -323,6 +381,9 @@ func (a *account) retract(req *Request, status int) {
 	if g.count == 0 {
 		delete(e.groups, id)
 	}
+	if g.witness != nil {
+		e.retractTriple(g.witness, g.count)
+	}
 	e.addKind([]string{id}, -1)
 	e.compared--
 	e.skipped[ShadowFailed]++
@@ -330,6 +391,22 @@ func (a *account) retract(req *Request, status int) {
 	if n := len(a.intervals); n > 0 && a.intervals[n-1].Differ > 0 {
 		a.intervals[n-1].Differ--
 	}
+}
+
+// retractTriple undoes what was counted of a pair's control, if there are more triples that
+// differ than pairs are left.
+func (e *endpoint) retractTriple(w *witness, pairs int64) {
+	if w.shadowOnly+w.both <= pairs {
+		return
+	}
+	if w.shadowOnly > 0 {
+		w.shadowOnly--
+		e.control[ControlAnswered]--
+		return
+	}
+	w.both--
+	w.same--
+	e.control[ControlFailed]--
 }
 
 // coverAll reports whether rules cover all that a pair differs in.
@@ -355,21 +432,36 @@ func (a *account) countStatuses(live, shadow int) {
 
 // addDifferences counts each thing in which a pair differs, and that it differs in all of
 // them.
-func (a *account) addDifferences(e *endpoint, req *Request, live, shadow *Answer, f *Finding, now time.Time) {
+func (a *account) addDifferences(e *endpoint, req *Request, live, shadow *Answer, f *Finding, t *Triple, now time.Time) {
 	e.notePresence(live.Header, live.Body, 1)
+	a.makeRoom(e, f)
 	counted := map[string]bool{}
+	var differing map[string]*sided
+	if t != nil {
+		differing = map[string]*sided{}
+	} else if a.rules.Control {
+		differing = map[string]*sided{}
+		t = &Triple{} // of an endpoint that has none
+	}
 	var ids []string
 	for i := range f.Differences {
 		d := &f.Differences[i]
 		m := a.look(req, d)
 		class := classOf(d, m.mixed)
-		g := e.group(d.Key+"\n"+class, d.Key, class)
+		key := e.folded(d.Key)
+		g := e.group(key+"\n"+class, key, class)
 		if counted[g.id] {
 			continue
 		}
 		counted[g.id] = true
 		ids = append(ids, g.id)
 		g.add(a.rules, req, live, shadow, d, m, now)
+		if differing != nil && g.id != others {
+			differing[g.id] = &sided{group: g, side: newSide(d, m.made)}
+		}
+	}
+	if t != nil {
+		a.addControl(e, live, shadow, differing, t, req.At)
 	}
 	if f.More {
 		ids = append(ids, more)
@@ -403,9 +495,13 @@ func (e *endpoint) group(id, key, class string) *group {
 		g = e.groups[others]
 	}
 	if g == nil {
-		g = newGroup(id, key, class)
-		e.groups[id] = g
+		g = e.unshown[id]
+		delete(e.unshown, id)
 	}
+	if g == nil {
+		g = newGroup(id, key, class)
+	}
+	e.groups[id] = g
 	return g
 }
 

@@ -40,7 +40,7 @@ func lookInto(r *Rules, f *Finding, live, shadow *Answer) {
 func tellUnread(r *Rules, f *Finding, live, shadow *Answer, l, s []byte, lerr, serr error) {
 	switch {
 	case lerr == nil && serr == errCorrupt:
-		f.add(Difference{Key: "body", Live: bodyValue(r, live, l, nil), Shadow: corruptValue(shadow), Index: -1})
+		f.add(Difference{Key: "body", Live: bodyValue(r, live, l, nil), Shadow: corruptValue(r, shadow), Index: -1})
 	case lerr == nil && serr == errTooLarge:
 		f.add(Difference{Key: "body", Live: sizeValue(r, live, l), Shadow: sizeValue(r, shadow, nil), Relation: relationLonger, Structural: true, Index: -1})
 	case lerr == errTooLarge && serr == nil:
@@ -324,15 +324,9 @@ func fields(form, other url.Values) interface{} {
 // compareCSV compares tables by column, where both have the same columns. The rows are a
 // list of objects.
 func compareCSV(r *Rules, f *Finding, live, shadow []byte) bool {
-	header, _, _ := bytes.Cut(live, []byte("\n"))
-	other, _, _ := bytes.Cut(shadow, []byte("\n"))
-	if !bytes.Equal(bytes.TrimSpace(header), bytes.TrimSpace(other)) {
-		return false
-	}
-	comma := separator(string(header))
-	l := rows(live, comma)
-	s := rows(shadow, comma)
-	if len(l) == 0 || len(s) == 0 || len(l[0]) < 2 {
+	l := rows(live)
+	s := rows(shadow)
+	if len(l) == 0 || len(s) == 0 || len(l[0]) < 2 || !reflect.DeepEqual(l[0], s[0]) {
 		return false
 	}
 	columns := l[0]
@@ -341,6 +335,7 @@ func compareCSV(r *Rules, f *Finding, live, shadow []byte) bool {
 		return true
 	}
 	d := newDiffer(r, f)
+	d.columns = true
 	defer func() { d.leave() }()
 	if d.steps((len(l) + len(s) - 2*first) * (1 + len(columns)/4)) {
 		m := &matcher{d: d, live: objects(columns, l[first:]), shadow: objects(columns, s[first:]), from: first - 1, at: root, set: d.unordered(nil)}
@@ -380,9 +375,10 @@ func separator(header string) rune {
 }
 
 // rows returns the rows of a table, all as long as the first; none if it is no table.
-func rows(text []byte, comma rune) [][]string {
+func rows(text []byte) [][]string {
+	header, _, _ := bytes.Cut(text, []byte("\n"))
 	r := csv.NewReader(bytes.NewReader(text))
-	r.Comma = comma
+	r.Comma = separator(string(header))
 	all, err := r.ReadAll()
 	if err != nil {
 		return nil

@@ -153,7 +153,11 @@ func TestLargeBodies(t *testing.T) {
 		{"one that was kept, and another", long, large(same.Size, same.Sum+1), []string{"too_large"}},
 		{"of another encoding", coded(large(1<<20, 7), "gzip"), large(1<<20, 7), []string{"too_large"}},
 		{"of the same encoding", coded(large(1<<20, 7), "br"), coded(large(1<<20, 7), "br"), nil},
-		{"compressed, and one that may be as long", coded(large(1<<20, 7), "gzip"), jsonAnswer(invoice), []string{"too_large"}},
+		{"compressed, and one that may be as long", coded(large(64<<10+1, 7), "gzip"), jsonAnswer(invoice), []string{"too_large"}},
+		{"compressed, and still too large", coded(large(70<<10, 7), "gzip"), jsonAnswer(invoice), []string{"body: not longer than compare.maxBodySize!"}},
+		{"compressed, and not read to the end", jsonAnswer(invoice), coded(large(-1, 0), "deflate"), []string{"body: longer than compare.maxBodySize!"}},
+		{"not read to the end, and large", large(-1, 0), large(1<<20, 7), []string{"too_large"}},
+		{"in a way that is not understood", coded(large(1<<20, 7), "br"), jsonAnswer(invoice), []string{"too_large"}},
 	}
 	for _, test := range tests {
 		got := relations(Judge(rules(t), test.live, test.shadow))

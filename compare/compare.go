@@ -36,11 +36,14 @@ type Rules struct {
 	NullIsMissing bool        // null is as good as a member that is not there
 	MaxBodySize   int64       // bytes of an answer that are kept, and looked at after decompression
 	Show          string      // Values, Hashes or None
+	HashKey       string      // makes hashes the same wherever it is the same; "": they are this process's own
 
 	Examples int           // kept of each difference
 	Minimum  int64         // pairs before there is a verdict
 	MaxAge   time.Duration // after which a verdict without a new pair is none any more
 	Epoch    string        // what people call the time since the comparison began
+
+	Control bool // there is one: see Triple
 
 	// Basis says what the account stands on: rules with another one begin it anew.
 	Basis string

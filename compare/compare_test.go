@@ -277,7 +277,7 @@ func TestPaths(t *testing.T) {
 			t.Errorf("%s: got %q and error %v", good, p, err)
 		}
 	}
-	for _, bad := range []string{"", "$", "id", ".id", "$.", "$id", "$.lines[", "$.lines[x]", "$.lines[-1]", "$.lines[0]", "$..", "$.a..", "$['a'", "$.a b", "$...a", "$[]", "@.id"} {
+	for _, bad := range []string{"", "$", "id", ".id", "$.", "$id", "$.lines[", "$.lines[x]", "$.lines[-1]", "$.lines[0]", "$..", "$.a..", "$['a'", "$.a b", "$...a", "$[]", "$[']", "@.id"} {
 		if _, err := ParsePath(bad); err == nil {
 			t.Errorf("%q is taken, want an error", bad)
 		}

@@ -62,6 +62,31 @@ func (n *namer) pattern(method, path string) (pattern string, crowded []string) 
 	return pattern, crowded
 }
 
+// known returns the pattern of a path by what was seen before; false if a part of it is
+// new.
+func (n *namer) known(method, path string) (pattern string, known bool) {
+	pattern = ""
+	known = false
+	for i, part := range strings.Split(strings.TrimPrefix(path, "/"), "/") {
+		if i == maxSegments {
+			return pattern + "/" + rest, true
+		}
+		if !isWord(part, pattern) {
+			part = anything
+		} else if part != "" && !version(part) {
+			s := n.places[method+" "+pattern]
+			if s == nil || !s.words[part] && !s.many {
+				return "", false
+			}
+			if !s.words[part] {
+				part = anything
+			}
+		}
+		pattern += "/" + part
+	}
+	return pattern, true
+}
+
 // place returns a word that stands in a place, or * for it, and whether it is new there
 // and one of many.
 func (n *namer) place(place, word string) (string, bool) {

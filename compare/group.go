@@ -17,6 +17,7 @@ type group struct {
 	made   int64           // of count: both values are made anew, by all that can be seen
 	sure   int64           // of made: and look as if they were
 	values map[string]bool // distinct ones on live's side, up to fewValues+1
+	fewest int             // how many distinct ones there are at least: those of another key for hashes
 
 	// Of the answers that were looked at since there is the group, those in which the
 	// value is.
@@ -25,6 +26,8 @@ type group struct {
 	// live's value by request, until one was seen to change.
 	byRequest map[string]string
 	changes   bool
+
+	witness *witness // what the control says; nil: nothing yet
 
 	relations   map[string]int64
 	first, last time.Time
@@ -95,6 +98,24 @@ func (g *group) add(r *Rules, req *Request, live, shadow *Answer, d *Difference,
 		g.relations[d.Relation]++
 	}
 	g.keep(r, req, live, shadow, d)
+}
+
+// forgetHashes is for when hashes are made with another key: of the values before it stays
+// known how many there were.
+func (g *group) forgetHashes() {
+	g.fewest = g.distinct()
+	g.values = map[string]bool{}
+	if !g.changes {
+		g.byRequest = map[string]string{}
+	}
+}
+
+// distinct is how many distinct values on live's side are known of.
+func (g *group) distinct() int {
+	if len(g.values) < g.fewest {
+		return g.fewest
+	}
+	return len(g.values)
 }
 
 // noteChange remembers live's value of a request, and whether an equal one had another.
@@ -185,6 +206,9 @@ func (g *group) merge(o *group) {
 	g.present += o.present
 	g.noAnswer = g.noAnswer || o.noAnswer
 	g.changes = g.changes || o.changes
+	if o.fewest > g.fewest {
+		g.fewest = o.fewest
+	}
 	for value := range o.values {
 		if len(g.values) <= fewValues {
 			g.values[value] = true
@@ -193,7 +217,10 @@ func (g *group) merge(o *group) {
 	for relation, n := range o.relations {
 		g.relations[relation] += n
 	}
-	if g.first.IsZero() || o.first.Before(g.first) {
+	if o.witness != nil {
+		g.testimony().add(o.witness)
+	}
+	if !o.first.IsZero() && (g.first.IsZero() || o.first.Before(g.first)) { // zero: only the control has differed
 		g.first = o.first
 	}
 	if o.last.After(g.last) {
@@ -205,10 +232,9 @@ func (g *group) merge(o *group) {
 // evidence is what a group has seen, for the judgement.
 func (g *group) evidence(e *endpoint) *Evidence {
 	v := &Evidence{
-		Pairs: g.count, Made: g.made, Values: len(g.values), NoAnswer: g.noAnswer, Changes: g.changes,
+		Pairs: g.count, Made: g.made, Values: g.distinct(), NoAnswer: g.noAnswer, Changes: g.changes,
 		Structural: g.class != classValue && g.class != classMixed,
-		Safe:       e.method == http.MethodGet || e.method == http.MethodHead,
-		Keys:       len(e.groups),
+		Safe:       e.method == http.MethodGet || e.method == http.MethodHead || e.method == "", // of several methods
 	}
 	if g.class == classMixed {
 		v.Mixed = g.count
@@ -223,6 +249,9 @@ func (g *group) evidence(e *endpoint) *Evidence {
 	}
 	if v.Present < g.count {
 		v.Present = g.count
+	}
+	if total(e.control) > 0 {
+		g.testify(e, v)
 	}
 	return v
 }
@@ -240,6 +269,9 @@ func (g *group) relation() string {
 		if float64(n) >= nearlyAll*float64(g.count) {
 			return relation
 		}
+	}
+	if g.witness != nil {
+		return g.witness.relation(g.count)
 	}
 	return ""
 }

@@ -58,15 +58,15 @@ func compareEachHeader(r *Rules, f *Finding, live, shadow http.Header) {
 			continue
 		}
 		if name == "Set-Cookie" {
-			compareCookies(f, l, s)
+			compareCookies(r, f, l, s)
 		} else if !sameHeader(name, l, s) {
-			f.add(headerDifference(name, l, s))
+			f.add(headerDifference(r, name, l, s))
 		}
 	}
 }
 
-func headerDifference(name string, live, shadow []string) Difference {
-	d := Difference{Key: "header " + name, Live: headerValue(name, live), Shadow: headerValue(name, shadow), Index: -1}
+func headerDifference(r *Rules, name string, live, shadow []string) Difference {
+	d := Difference{Key: "header " + name, Live: headerValue(r, name, live), Shadow: headerValue(r, name, shadow), Index: -1}
 	if len(live) == 0 {
 		d.Relation = relationAdded
 		d.Structural = true
@@ -128,7 +128,7 @@ const mostCookies = 50
 
 // compareCookies compares what Set-Cookie says of each cookie: that it is set, and its
 // attributes. Its value is the server's own, and so is when it expires.
-func compareCookies(f *Finding, live, shadow []string) {
+func compareCookies(r *Rules, f *Finding, live, shadow []string) {
 	l, s := cookies(live), cookies(shadow)
 	var names []string
 	for name := range l {
@@ -142,7 +142,7 @@ func compareCookies(f *Finding, live, shadow []string) {
 	sort.Strings(names)
 	for _, name := range names {
 		if l[name] != s[name] {
-			f.add(cookieDifference(name, l[name], s[name]))
+			f.add(cookieDifference(r, name, l[name], s[name]))
 		}
 	}
 }
@@ -191,8 +191,8 @@ func attributes(parts []string) []string {
 	return list
 }
 
-func cookieDifference(name, live, shadow string) Difference {
-	d := Difference{Key: "cookie " + cut(name, 60), Live: attributesValue(live), Shadow: attributesValue(shadow), Index: -1}
+func cookieDifference(r *Rules, name, live, shadow string) Difference {
+	d := Difference{Key: "cookie " + cut(name, 60), Live: attributesValue(r, live), Shadow: attributesValue(r, shadow), Index: -1}
 	if live == "" {
 		d.Relation = relationAdded
 		d.Structural = true
@@ -241,9 +241,9 @@ var knownAttributes = map[string]string{
 }
 
 // attributesValue is what is said of a cookie, which is no secret: its value is not in it.
-func attributesValue(attributes string) Value {
+func attributesValue(r *Rules, attributes string) Value {
 	if attributes == "" {
 		return Value{}
 	}
-	return text("cookie", strings.TrimSpace(attributes), attributes)
+	return r.value("cookie", strings.TrimSpace(attributes), attributes)
 }

@@ -62,6 +62,9 @@ type differ struct {
 	limit   int            // of them
 	inside  bool           // came through the gate
 	trial   bool           // only whether there are differences is asked
+
+	columns bool            // names are those of a table's columns
+	named   map[string]bool // steps that rules name; nil: nobody has asked
 }
 
 func newDiffer(r *Rules, f *Finding) *differ {
@@ -107,9 +110,8 @@ type place struct {
 
 var root = place{key: "$", index: -1}
 
-// member is where a member of the object at the place is.
-func (p place) member(name string) place {
-	step := memberStep(name)
+// member is where the step leads to: a member of the object at the place.
+func (p place) member(step string) place {
 	return place{path: below(p.path, step), key: p.key + keyOfStep(step), index: p.index}
 }
 
@@ -201,7 +203,7 @@ func (d *differ) add(at place, live, shadow interface{}, inLive, inShadow bool, 
 		return
 	}
 	found := Difference{
-		Key: cutKey(at.key), Live: jsonValue(live, inLive), Shadow: jsonValue(shadow, inShadow),
+		Key: cutKey(at.key), Live: jsonValue(d.rules, live, inLive), Shadow: jsonValue(d.rules, shadow, inShadow),
 		Relation: relation, Structural: structural, Index: at.index,
 	}
 	if i, ok := d.seen[at.key]; ok {
@@ -242,13 +244,13 @@ func (d *differ) compareObjects(live, shadow map[string]interface{}, at place) {
 			continue
 		}
 		if inLive && inShadow {
-			d.compare(l, s, at.member(name))
+			d.compare(l, s, at.member(d.stepTo(name)))
 		} else if d.rules.NullIsMissing && (inLive && kindOf(l) == "null" || inShadow && kindOf(s) == "null") {
 			continue // interpreted, what is null may not be equal to nil
 		} else if inLive {
-			d.add(at.member(name), l, nil, true, false, relationMissing, true)
+			d.add(at.member(d.stepTo(name)), l, nil, true, false, relationMissing, true)
 		} else {
-			d.add(at.member(name), nil, s, false, true, relationAdded, true)
+			d.add(at.member(d.stepTo(name)), nil, s, false, true, relationAdded, true)
 		}
 	}
 }

@@ -51,21 +51,27 @@ type Evidence struct {
 	Triples, ShadowOnly, ControlOnly, Both, Same int64
 	ControlShowed                                bool
 	Shaped                                       bool // the shadow's values have the type and shape of live's
+	Firm                                         bool // it is never noise: a status, or what belongs to another
 	Keys                                         int  // of the endpoint
 }
 
 // JudgeDifference says what a difference is by what was seen of it.
 func JudgeDifference(e *Evidence) string {
 	if e.NoAnswer {
-		if e.Triples > 0 && e.Same > 0 {
-			return Undecided
-		}
-		return Real
+		return judgeNoAnswer(e)
 	}
-	if e.Triples > 0 {
+	if e.Triples > 0 && (e.ShadowOnly+e.Both > 0 || e.ControlShowed) {
 		return judgeControlled(e)
 	}
 	return judgeAlone(e)
+}
+
+// judgeNoAnswer is for a shadow that fails, which is never noise.
+func judgeNoAnswer(e *Evidence) string {
+	if e.Same > 0 && e.chance() >= e.mostUnlikely() {
+		return Undecided // so does the control
+	}
+	return Real
 }
 
 // judgeAlone is for a difference of which there is no control.
@@ -88,37 +94,71 @@ func judgeAlone(e *Evidence) string {
 	return Undecided
 }
 
-// judgeControlled is for a difference of which there are triples.
+// judgeControlled is for a difference of which there are triples that have it.
 func judgeControlled(e *Evidence) string {
-	b, c := e.ShadowOnly, e.ControlOnly
-	if e.Structural && !e.ControlShowed {
+	chance := e.chance()
+	if chance < e.mostUnlikely() {
 		return Real
 	}
-	if e.Same > 0 && b+c == 0 {
-		return Undecided // is the control live's version, with live's data?
-	}
-	chance := atLeast(b, b+c)
-	keys := e.Keys
-	if keys < 1 {
-		keys = 1
-	}
-	if chance < unlikely/float64(keys) {
+	if (e.Structural || e.Mixed > 0) && !e.ControlShowed {
 		return Real
 	}
-	if b >= quietDiffers && c+e.Both == 0 && e.Triples >= quiet && e.Made == 0 {
+	showed := e.ControlOnly + e.Both
+	if e.ShadowOnly >= quietDiffers && showed == 0 && e.Triples >= quiet && e.Made == 0 {
 		return Real
 	}
-	differs := float64(b+e.Both) >= nearlyAll*float64(e.Triples) && float64(c+e.Both) >= nearlyAll*float64(e.Triples)
-	if (c+e.Both >= noisyControl || differs) && chance > likely && e.Shaped {
-		return Noise
+	if showed == 0 && 2*(e.ShadowOnly+e.Both) < e.Pairs {
+		return notNoise(judgeAlone(e)) // most of what is known is without a control
 	}
-	return Undecided
+	if showed < noisyControl && float64(e.Both) < nearlyAll*float64(e.Triples) || e.Firm || e.alike() || chance <= likely || !e.Shaped || e.worseAlone() {
+		return Undecided
+	}
+	return Noise
+}
+
+// notNoise is a judgement that was made without a control where there is one, though it
+// has seen little: that does not make noise.
+func notNoise(judgement string) string {
+	if judgement == Noise {
+		return Undecided
+	}
+	return judgement
+}
+
+// chance is the probability that chance alone has the shadow differ that much more often
+// than the control.
+func (e *Evidence) chance() float64 { return atLeast(e.ShadowOnly, e.ShadowOnly+e.ControlOnly) }
+
+// mostUnlikely is the chance below which it is none.
+func (e *Evidence) mostUnlikely() float64 {
+	if e.Keys < 1 {
+		return unlikely
+	}
+	return unlikely / float64(e.Keys)
+}
+
+// alike reports whether the shadow and the control differ from live in the same way: is
+// the control live's version, with live's data?
+func (e *Evidence) alike() bool {
+	return e.Same > 0 && float64(e.Same) >= alike*float64(e.ShadowOnly+e.Both)
+}
+
+// worseAlone reports whether pairs without a control differ far more often than those with
+// one: what is known of those does not hold for them.
+func (e *Evidence) worseAlone() bool {
+	differ := e.Pairs - e.ShadowOnly - e.Both
+	there := e.Present - e.Triples
+	if differ < aloneFew || there <= 0 {
+		return false
+	}
+	known := float64(e.ShadowOnly+e.ControlOnly+2*e.Both) / 2 / float64(e.Triples)
+	return float64(differ)/float64(there) > 2*known
 }
 
 // atLeast returns the probability that a fair coin, thrown n times, shows heads k times
-// or more.
+// or more. Where that is likely it is 1: nobody asks how likely.
 func atLeast(k, n int64) float64 {
-	if k <= 0 {
+	if 2*k <= n {
 		return 1
 	}
 	if n > 1000 {
@@ -126,12 +166,15 @@ func atLeast(k, n int64) float64 {
 		mean := float64(n) / 2
 		return math.Erfc((float64(k)-0.5-mean)/math.Sqrt(float64(n)/4)/math.Sqrt2) / 2
 	}
-	all := 0.0
 	top, _ := math.Lgamma(float64(n) + 1)
-	for i := k; i <= n; i++ {
-		low, _ := math.Lgamma(float64(i) + 1)
-		high, _ := math.Lgamma(float64(n-i) + 1)
-		all += math.Exp(top - low - high - float64(n)*math.Ln2)
+	low, _ := math.Lgamma(float64(k) + 1)
+	high, _ := math.Lgamma(float64(n-k) + 1)
+	term := math.Exp(top - low - high - float64(n)*math.Ln2)
+	all := term
+	// The terms fall, and soon no more of them matter.
+	for i := k; i < n && term > all/1e6; i++ {
+		term *= float64(n-i) / float64(i+1)
+		all += term
 	}
 	return all
 }

@@ -19,6 +19,7 @@ type Matched struct {
 	Status  int
 	Live    time.Duration // how long live's answer took
 	Shadow  time.Duration // and the shadow's
+	Control string        // what became of the control's part, as in Triple; "": there is none
 
 	// Of one in BodyOfEvery pairs live's answer, to see what is in it.
 	Header http.Header
@@ -68,13 +69,16 @@ func (v *Verdict) takeMatches() {
 		path = m.Request.Method + " " + m.Request.Path + " " + m.Request.Operation
 		e, ok = a.names[path]
 		if !ok {
-			e = a.endpointOf(&m.Request)
+			e = a.endpointFor(&m.Request, m.Status)
 		}
 		if len(e.liveTook) == 0 {
 			touched = append(touched, e)
 		}
 		e.compared++
 		e.matched++
+		if m.Control != "" {
+			e.control[m.Control]++
+		}
 		e.liveTook = append(e.liveTook, m.Live)
 		e.shadowTook = append(e.shadowTook, m.Shadow)
 		less = append(less, m.Shadow-m.Live)

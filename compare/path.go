@@ -79,17 +79,17 @@ func nextStep(text string) (step, rest, wants string) {
 		if strings.ContainsAny(name, "]'\" ") {
 			return "", "", "there is a name that has to be written ['like this']"
 		}
-		if name == "*" {
-			return "*", text[end:], ""
+		if name == anyMember {
+			return anyMember, text[end:], ""
 		}
 		return memberStep(name), text[end:], ""
 	}
-	if strings.HasPrefix(text, "['") {
-		end := strings.Index(text, "']")
+	if name, found := strings.CutPrefix(text, "['"); found {
+		end := strings.Index(name, "']")
 		if end < 0 {
 			return "", "", "there is [' without ']"
 		}
-		return memberStep(text[2:end]), text[end+2:], ""
+		return memberStep(name[:end]), name[end+2:], ""
 	}
 	if strings.HasPrefix(text, "[*]") {
 		return elements, text[3:], ""
@@ -145,8 +145,8 @@ func matchSteps(pattern, path []string, within bool) bool {
 }
 
 func matchStep(want, step string) bool {
-	if want == "*" {
-		return strings.HasPrefix(step, ".")
+	if want == anyMember {
+		return step == anyMember || strings.HasPrefix(step, ".")
 	}
 	return want == step
 }
@@ -181,6 +181,9 @@ func keyOf(path []string) string {
 }
 
 func keyOfStep(step string) string {
+	if step == anyMember {
+		return "." + anyMember
+	}
 	if step == elements || plainName(step[1:]) {
 		return step
 	}
@@ -191,5 +194,5 @@ func cutKey(key string) string { return cut(key, maxKey) }
 
 // plainName reports whether a member's name can be written after a dot.
 func plainName(name string) bool {
-	return name != "" && name != "*" && !strings.ContainsAny(name, ".[]'\" ,\\\t\r\n")
+	return name != "" && name != "*" && strings.TrimSpace(name) == name && !strings.ContainsAny(name, ".[]'\" ,\\\t\r\n")
 }

@@ -324,7 +324,11 @@ func timeRelation(live, shadow string) string {
 	if s.Equal(l) {
 		return relationFormat
 	}
-	seconds := int64(s.Sub(l).Round(time.Second) / time.Second)
+	return span(int64(s.Sub(l).Round(time.Second) / time.Second))
+}
+
+// span is the relation of moments that are so many seconds apart.
+func span(seconds int64) string {
 	sign := "+"
 	if seconds < 0 {
 		sign = "−"

@@ -169,6 +169,34 @@ func TestJudgingIsSymmetric(t *testing.T) {
 	}
 }
 
+// A member that is missing differs from one with any value, whichever side has it.
+func TestMissingDiffersFromAnyValue(t *testing.T) {
+	for _, null := range []bool{false, true} {
+		r := rules(t)
+		r.NullIsMissing = null
+		for _, value := range []string{`null`, `true`, `false`, `0`, `-0.0`, `""`, `"a"`, `[]`, `[null]`, `{}`, `{"a":null}`, `{"a":1}`, `NaN`} {
+			for _, around := range []string{`{%s}`, `[{%s}]`, `{"a":1%s}`, `[0,{"a":[{%s}]},0]`} {
+				comma := ""
+				if strings.Contains(around, "1%s") {
+					comma = ","
+				}
+				with, without := jsonAnswer(fmt.Sprintf(around, comma+`"v":`+value)), jsonAnswer(fmt.Sprintf(around, ""))
+				missing, added := Judge(r, with, without), Judge(r, without, with)
+				if null && value == "null" {
+					if missing.Outcome != Match || added.Outcome != Match {
+						t.Errorf("%s and %s: %q and %q, want a match", with.Body, without.Body, relations(missing), relations(added))
+					}
+					continue
+				}
+				m, a := relations(missing), relations(added)
+				if len(m) != 1 || len(a) != 1 || !strings.Contains(m[0], ".v: missing!") || !strings.Contains(a[0], ".v: added!") {
+					t.Errorf("%s and %s: %q and %q, want v missing and added", with.Body, without.Body, m, a)
+				}
+			}
+		}
+	}
+}
+
 // equalValues reports whether two of the kinds are equal, by another way.
 func equalValues(a, b string) bool {
 	if a == b {

@@ -26,6 +26,7 @@ type Value struct {
 	Public bool   // a status: shown whatever the options say
 	Secret bool   // a credential: shown as a hash whatever the options say
 
+	place string // where in a body the two begin to differ; shown with a hash
 	hash  string // of the whole value
 	whole string // the value; kept no longer than the difference
 }
@@ -53,8 +54,18 @@ func newKey() []byte {
 
 // Hash returns eight digits that are equal for equal values, for as long as the
 // process runs.
-func Hash(text string) string {
-	h := hmac.New(sha256.New, hashKey)
+func Hash(text string) string { return keyedHash(hashKey, text) }
+
+// hash is Hash, with the key of the rules if they have one.
+func (r *Rules) hash(text string) string {
+	if r.HashKey == "" {
+		return Hash(text)
+	}
+	return keyedHash([]byte(r.HashKey), text)
+}
+
+func keyedHash(key []byte, text string) string {
+	h := hmac.New(sha256.New, key)
 	h.Write([]byte(text))
 	return hex.EncodeToString(h.Sum(nil)[:4])
 }
@@ -76,15 +87,15 @@ func (v Value) Shown(show string) string {
 		return v.Kind
 	}
 	if show == Hashes || v.Secret {
-		return v.Kind + " #" + v.hash
+		return v.Kind + " #" + v.hash + v.place
 	}
 	return v.Text
 }
 
-// text returns the value of a kind that whole is, of which shown is what may be
+// value returns the value of a kind that whole is, of which shown is what may be
 // shown. Of two long ones that differ far down the hashes tell.
-func text(kind, shown, whole string) Value {
-	v := Value{Kind: kind, Text: cut(shown, maxShown), hash: Hash(whole), whole: whole}
+func (r *Rules) value(kind, shown, whole string) Value {
+	v := Value{Kind: kind, Text: cut(shown, maxShown), hash: r.hash(whole), whole: whole}
 	if len(shown) > maxShown {
 		v.Text += " #" + v.hash
 	}
@@ -92,7 +103,7 @@ func text(kind, shown, whole string) Value {
 }
 
 // jsonValue is a value of a JSON body, or none where the body does not have it.
-func jsonValue(v interface{}, there bool) Value {
+func jsonValue(r *Rules, v interface{}, there bool) Value {
 	if !there {
 		return Value{}
 	}
@@ -100,23 +111,23 @@ func jsonValue(v interface{}, there bool) Value {
 	case nil:
 		return Value{Kind: "null"}
 	case bool:
-		return text("boolean", fmt.Sprint(x), fmt.Sprint(x))
+		return r.value("boolean", fmt.Sprint(x), fmt.Sprint(x))
 	case json.Number:
-		return text("number", numberText(string(x)), string(x))
+		return r.value("number", numberText(string(x)), string(x))
 	case string:
-		return text("string", strings.ReplaceAll(strconv.Quote(x), `\ufdd0`, `\u`), x)
+		return r.value("string", strings.ReplaceAll(strconv.Quote(x), `\ufdd0`, `\u`), x)
 	case []interface{}:
 		return Value{Kind: "array", Text: fmt.Sprintf("array of %d", len(x))}
 	}
 	return Value{Kind: "object"}
 }
 
-func headerValue(name string, values []string) Value {
+func headerValue(r *Rules, name string, values []string) Value {
 	if values == nil {
 		return Value{}
 	}
 	joined := strings.Join(values, ", ")
-	v := text("header", joined, joined)
+	v := r.value("header", joined, joined)
 	v.Secret = secretHeader.MatchString(name)
 	return v
 }
@@ -134,7 +145,7 @@ func bodyValue(r *Rules, a *Answer, body, other []byte) Value {
 	if len(r.Ignore) == 0 || !looksStructured(a, body) {
 		shown += fmt.Sprintf(": %q", cut(string(body[at:]), 40))
 	}
-	return Value{Kind: "body", Text: shown, hash: Hash(string(body))}
+	return Value{Kind: "body", Text: shown, hash: r.hash(string(body)), place: ", from byte " + strconv.Itoa(at)}
 }
 
 // sizeValue is a body of which only its length is known to differ. text is what is in it,
@@ -150,13 +161,13 @@ func sizeValue(r *Rules, a *Answer, text []byte) Value {
 	} else if text == nil && size(a) != 0 {
 		shown = fmt.Sprintf("%s, more than %d bytes", cut(kind, 40), r.MaxBodySize)
 	}
-	return Value{Kind: "body", Text: shown, hash: Hash(shown)}
+	return Value{Kind: "body", Text: shown, hash: r.hash(shown)}
 }
 
 // corruptValue is a body that is not compressed as its headers say.
-func corruptValue(a *Answer) Value {
+func corruptValue(r *Rules, a *Answer) Value {
 	shown := fmt.Sprintf("%d bytes that are not %s", len(a.Body), cut(encoding(a), 20))
-	return Value{Kind: "body", Text: shown, hash: Hash(string(a.Body))}
+	return Value{Kind: "body", Text: shown, hash: r.hash(string(a.Body))}
 }
 
 // looksStructured reports whether paths lead to values in the body, by its type or its

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"fmt"
 	"sort"
 	"strings"
 	"time"
@@ -46,11 +47,23 @@ type Account struct {
 	Live, Shadow *latency.Histogram
 	Difference   *latency.Differences // the shadow's latency less live's, pair by pair
 
+	// Control is what the control did; nil: there is none.
+	Control *Control
+
 	Endpoints   []Endpoint   // the worst first, then the most frequent
 	Differences []Group      // likewise
 	Statuses    []StatusPair // most frequent first
 	Intervals   []Interval
 	Width       time.Duration // of an interval
+}
+
+// A Control is what the control of a comparison did. Its counts are of compared pairs.
+type Control struct {
+	Answered int64    // with whatever
+	Failed   int64    // it was asked, and did not answer
+	Paused   int64    // it was not asked, because it was left alone
+	Unfit    []string // the endpoints of which it says nothing, and why
+	Without  []string // the endpoints of which it answered nothing
 }
 
 // Agreeing are the pairs that do not really differ, and of which that is known.
@@ -60,6 +73,7 @@ func (a *Account) Agreeing() int64 { return a.Compared - a.Real - a.Undecided }
 type Endpoint struct {
 	Name                            string // method and pattern, and of GraphQL the operation
 	Compared                        int64
+	Controlled                      int64 // of the compared: those that are judged with the control's answer
 	Skipped                         map[string]int64
 	Dropped                         map[string]int64 // requests that had no copy, by reason
 	Real, Undecided, Noise, Ignored int64            // pairs, as in Account
@@ -78,15 +92,18 @@ type StatusPair struct {
 
 // A Group is a difference that was found in pairs of an endpoint.
 type Group struct {
-	Endpoint    string
-	Key         string // as in Difference
-	Relation    string // "" where there is none that nearly all pairs stand in
-	Judgement   string // Real, Undecided, Noise or Ignored
-	Count       int64  // of pairs that differ in it
-	Pairs       int64  // of the endpoint in which the value is
-	Ignore      string // what to add to compare.ignore, if that can help
-	First, Last time.Time
-	Examples    []Example
+	Endpoint     string
+	Key          string // as in Difference
+	Relation     string // "" where there is none that nearly all pairs stand in
+	Judgement    string // Real, Undecided, Noise or Ignored
+	Count        int64  // of pairs that differ in it
+	Pairs        int64  // of the endpoint in which the value is
+	Controls     int64  // of ControlPairs: those in which the control's answer differs from live's in it
+	ControlPairs int64  // of Pairs: those with a control
+	Alike        bool   // it is undecided because the control differs in the same way
+	Ignore       string // what to add to compare.ignore, if that can help
+	First, Last  time.Time
+	Examples     []Example
 }
 
 // An Epoch is a comparison that has ended, in short.
@@ -133,6 +150,9 @@ func (a *account) snapshot() *Account {
 		Skipped: map[string]int64{}, Live: &latency.Histogram{}, Shadow: &latency.Histogram{}, Difference: a.difference.Clone(),
 		Intervals: append([]Interval{}, a.intervals...), Width: a.width,
 	}
+	if a.rules.Control {
+		s.Control = &Control{Unfit: []string{}, Without: []string{}}
+	}
 	pairs := a.wordPairs()
 	byName := map[string]*Endpoint{}
 	for _, e := range a.endpoints {
@@ -146,6 +166,13 @@ func (a *account) snapshot() *Account {
 	}
 	for _, e := range byName {
 		s.Endpoints = append(s.Endpoints, *e)
+		if s.Control != nil && e.Controlled == 0 && e.Compared > 0 {
+			s.Control.Without = append(s.Control.Without, e.Name)
+		}
+	}
+	if s.Control != nil {
+		sort.Strings(s.Control.Unfit)
+		sort.Strings(s.Control.Without)
 	}
 	for pair, n := range a.statuses {
 		if n == 0 {
@@ -171,10 +198,13 @@ func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, rules *
 	shown.Shadow.Merge(e.shadow)
 	a.Live.Merge(e.live)
 	a.Shadow.Merge(e.shadow)
+	if a.Control != nil {
+		a.addControl(shown, e)
+	}
 	judged := map[string]string{more: Undecided, others: Undecided}
 	for id, g := range e.groups {
 		evidence := g.evidence(e)
-		judgement := JudgeDifference(evidence)
+		judgement, relation, alike := g.judge(e, evidence)
 		if g.key == others {
 			judgement = Undecided
 		}
@@ -182,8 +212,12 @@ func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, rules *
 			judgement = Ignored
 		}
 		judged[id] = judgement
+		if relation == "" {
+			relation = g.relation()
+		}
 		a.Differences = append(a.Differences, Group{
-			Endpoint: shown.Name, Key: g.key, Relation: g.relation(), Judgement: judgement, Count: g.count, Pairs: evidence.Present,
+			Endpoint: shown.Name, Key: g.key, Relation: relation, Judgement: judgement, Count: g.count, Pairs: evidence.Present,
+			Controls: evidence.ControlOnly + evidence.Both, ControlPairs: evidence.Triples, Alike: alike && judgement == Undecided,
 			Ignore: g.ignoreLine(), First: g.first, Last: g.last, Examples: g.shownExamples(judgement, path),
 		})
 	}
@@ -203,6 +237,21 @@ func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, rules *
 			a.Ignored += k.count
 		}
 	}
+}
+
+// addControl adds what the control did at an endpoint.
+func (a *Account) addControl(shown *Endpoint, e *endpoint) {
+	c := a.Control
+	strayed := e.control[ControlStatus]
+	all := strayed + e.control[ControlAnswered]
+	c.Answered += all + e.control[ControlUnlike]
+	c.Failed += e.control[ControlFailed]
+	c.Paused += e.control[ControlPaused]
+	if e.unfit() {
+		c.Unfit = append(c.Unfit, fmt.Sprintf("%s: %d of its %d answers have another status than live's", shown.Name, strayed, all))
+		return
+	}
+	shown.Controlled += e.control[ControlAnswered]
 }
 
 // shownExamples are the examples of a group as they may be shown. What a rule covers is

@@ -74,6 +74,12 @@ func (a *Account) doubts(now time.Time, ill string) []string {
 	if a.Undecided > 0 {
 		reasons = append(reasons, fmt.Sprintf("%d pairs differ in what cannot be told from noise", a.Undecided))
 	}
+	for i := range a.Differences {
+		if d := &a.Differences[i]; d.Alike {
+			reasons = append(reasons, d.Endpoint+" "+d.Key+": the control differs from live in the same way: is it live's version, with live's data?")
+			break
+		}
+	}
 	all := a.requests()
 	for i := range a.Endpoints {
 		e := &a.Endpoints[i]

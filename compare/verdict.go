@@ -44,7 +44,7 @@ func (v *Verdict) Begin(rules *Rules) {
 		return
 	}
 	if v.account != nil {
-		v.previous = v.account.epoch(time.Now())
+		v.previous = v.account.epoch(clock())
 	}
 	v.account = nil
 	if rules != nil {
@@ -54,12 +54,18 @@ func (v *Verdict) Begin(rules *Rules) {
 
 // Add counts a pair that was judged, or skipped, under the rules.
 func (v *Verdict) Add(rules *Rules, req *Request, live, shadow *Answer, f *Finding) {
+	v.AddTriple(rules, req, live, shadow, f, nil)
+}
+
+// AddTriple is Add for a pair whose request the control had too, or should have had; nil:
+// it is none of those.
+func (v *Verdict) AddTriple(rules *Rules, req *Request, live, shadow *Answer, f *Finding, t *Triple) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.takeMatches()
 	outcome := f.Outcome
 	if a := v.account; a != nil && a.rules.Basis == rules.Basis {
-		outcome = a.add(req, live, shadow, f)
+		outcome = a.add(req, live, shadow, f, t)
 	}
 	v.outcomes[outcome]++
 	if outcome == Skipped {

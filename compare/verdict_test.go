@@ -529,7 +529,7 @@ func TestAccountsAreBounded(t *testing.T) {
 		n += 4
 	}
 	a := v.account
-	if len(a.endpoints) > maxEndpoints+1 || len(a.statuses) > maxStatuses+1 || len(a.names) > maxNames || len(a.namer.places) > maxPlaces {
+	if len(a.endpoints) > maxEndpoints+2 || len(a.statuses) > maxStatuses+1 || len(a.names) > maxNames || len(a.namer.places) > maxPlaces {
 		t.Errorf("%d endpoints, %d statuses, %d names, %d places: beyond the bounds", len(a.endpoints), len(a.statuses), len(a.names), len(a.namer.places))
 	}
 	var pairs, differing int64
@@ -679,5 +679,86 @@ func TestPairsWithoutAnAnswerCanBeTakenBack(t *testing.T) {
 	a := v.Snapshot().Account
 	if a.Real != 0 || a.Compared != 30 || len(a.Differences) != 0 || a.Skipped[ShadowFailed] != 2 || !reflect.DeepEqual(a.Statuses, before.Statuses) {
 		t.Errorf("%d real of %d, %+v, skipped %v, statuses %v; want none of 30, and two skipped", a.Real, a.Compared, a.Differences, a.Skipped, a.Statuses)
+	}
+}
+
+// What live does not find makes no endpoint, however much of it there is: it belongs to one
+// that is known, or to all that is not found. What the shadow makes of it is seen all the
+// same, and it is no reason to doubt that the endpoints are told apart.
+func TestWhatIsNotFoundMakesNoEndpoint(t *testing.T) {
+	r := rules(t)
+	v := begun(r)
+	send := func(method, path string, live, shadow int) {
+		l, s := jsonAnswer(`{"n":1}`), jsonAnswer(`{"n":1}`)
+		l.Status = live
+		s.Status = shadow
+		v.Add(r, &Request{Method: method, Path: path, At: time.Now()}, l, s, Judge(r, l, s))
+	}
+	for i := 0; i < 100; i++ {
+		send("GET", fmt.Sprintf("/invoices/%d", i), 200, 200)
+		send("GET", fmt.Sprintf("/invoices/%d", i+1000), 404, 404)
+		send("GET", fmt.Sprintf("/%s/%s", letters(i), letters(i*7)), 404, 404)
+		send("POST", "/invoices", 405, 405)
+		v.Matches <- &Matched{Rules: r, Request: Request{Method: "GET", Path: "/" + letters(i) + ".php", At: time.Now()}, Status: 404}
+		v.AddMatches()
+	}
+	got := func() []string {
+		var list []string
+		for _, e := range v.Snapshot().Account.Endpoints {
+			list = append(list, fmt.Sprintf("%s %d %d", e.Name, e.Compared, e.Real))
+		}
+		return list
+	}
+	if want := []string{"(not found) 300 0", "GET /invoices/* 200 0"}; !reflect.DeepEqual(got(), want) {
+		t.Errorf("endpoints %q, want %q", got(), want)
+	}
+	if len(v.account.namer.places) > 3 {
+		t.Errorf("%d places of paths are kept of what is not found", len(v.account.namer.places))
+	}
+	state, reasons := v.Snapshot().Account.State(time.Now(), "")
+	if state != StateAgrees {
+		t.Errorf("%s %q, want that it agrees", state, reasons)
+	}
+	send("GET", "/admin/export", 404, 200)
+	send("GET", "/invoices/4711", 404, 200)
+	if want := []string{"(not found) 301 1", "GET /invoices/* 201 1"}; !reflect.DeepEqual(got(), want) {
+		t.Errorf("with what only the shadow has: endpoints %q, want %q", got(), want)
+	}
+	if want := []string{"real (not found) status 404/200 1/301", "real GET /invoices/* status 404/200 1/201"}; !reflect.DeepEqual(judged(v.Snapshot().Account), want) {
+		t.Errorf("%q, want %q", judged(v.Snapshot().Account), want)
+	}
+	// What was not found, and is there later, is an endpoint from then on.
+	send("POST", "/invoices", 201, 201)
+	send("POST", "/invoices", 405, 405)
+	if want := []string{"(not found) 301 1", "GET /invoices/* 201 1", "POST /* 2 0"}; !reflect.DeepEqual(got(), want) {
+		t.Errorf("endpoints %q, want %q", got(), want)
+	}
+	v.Add(r, &Request{Method: "GET", Path: "/backup.zip", At: time.Now()}, &Answer{Status: 404}, nil, Skip(Encoding))
+	if e := v.Snapshot().Account.Endpoints[0]; e.Skipped[Encoding] != 1 {
+		t.Errorf("%s has skipped %v, want the one that is not found", e.Name, e.Skipped)
+	}
+	// A pair that is taken back is found where it was counted.
+	live := answer(404, "text/plain", "no")
+	req := &Request{Method: "GET", Path: "/wp-login.php", At: time.Now()}
+	v.Add(r, req, live, &Answer{}, NoAnswer(live))
+	v.Retract(r, req, 404)
+	if a := v.Snapshot().Account; a.Skipped[ShadowFailed] != 1 || a.Real != 2 {
+		t.Errorf("skipped %v, %d real; want one skipped, and two real", a.Skipped, a.Real)
+	}
+}
+
+// Where the method is not known, identifiers that are made anew are as those of a GET.
+func TestIdentifiersOfWhatIsNotFound(t *testing.T) {
+	r := rules(t)
+	v := begun(r)
+	for i := 0; i < 40; i++ {
+		l, s := jsonAnswer(`{"instance":"urn:uuid:`+uuid("a0", i)+`"}`), jsonAnswer(`{"instance":"urn:uuid:`+uuid("b0", i)+`"}`)
+		l.Status = 404
+		s.Status = 404
+		v.Add(r, &Request{Method: "GET", Path: "/" + letters(i), At: time.Now()}, l, s, Judge(r, l, s))
+	}
+	want := []string{"undecided (not found) $.instance 40/40"}
+	if got := judged(v.Snapshot().Account); !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

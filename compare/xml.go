@@ -13,6 +13,7 @@ type element struct {
 	name       string
 	attributes map[string]interface{}
 	text       []byte
+	before     int // how much of the text that it stands in is before it
 	children   []*element
 	count      map[string]int // of children, by name
 }
@@ -30,7 +31,8 @@ type shape struct {
 //	<invoice number="7"><line sku="A"/><line/><total>5.00</total></invoice>
 //
 // has $.invoice.@number, $.invoice.line[*].@sku and $.invoice.total. Text beside
-// attributes or elements is #text. Prefixes, comments and white space between elements
+// attributes or elements is #text, with the names of the elements where they stand in it:
+// Pay <b> by Friday. Prefixes, comments and white space between elements
 // mean nothing.
 func compareXML(r *Rules, f *Finding, live, shadow []byte) bool {
 	d := newDiffer(r, f)
@@ -57,6 +59,8 @@ func (d *differ) gaveUp() bool {
 // parseXML returns the root of a document; false if it is none, or more than is looked at.
 func (d *differ) parseXML(text []byte, s *shape) (*element, bool) {
 	decoder := xml.NewDecoder(bytes.NewReader(text))
+	// The text is known to be UTF-8, whatever it says.
+	decoder.CharsetReader = func(_ string, input io.Reader) (io.Reader, error) { return input, nil }
 	top := &element{count: map[string]int{}, key: "$"}
 	open := []*element{top}
 	spaces := []string{""}
@@ -78,7 +82,7 @@ func (d *differ) parseXML(text []byte, s *shape) (*element, bool) {
 				key = current.key + keyOfStep(memberStep(start.Name.Local))
 				s.keys[current.key+" "+start.Name.Local] = key
 			}
-			e := &element{name: start.Name.Local, key: key, attributes: map[string]interface{}{}, count: map[string]int{}}
+			e := &element{name: start.Name.Local, key: key, attributes: map[string]interface{}{}, count: map[string]int{}, before: len(current.text)}
 			for _, a := range start.Attr {
 				if name := attributeName(a.Name); name != "" {
 					e.attributes[name] = a.Value
@@ -122,13 +126,38 @@ func attributeName(name xml.Name) string {
 	return "@" + name.Space + ":" + name.Local
 }
 
+// mixed is the text of an element that has elements in it, with their names.
+func (e *element) mixed() string {
+	var text strings.Builder
+	from := 0
+	for i := 0; i <= len(e.children); i++ {
+		to := len(e.text)
+		if i < len(e.children) {
+			to = e.children[i].before
+		}
+		part := string(e.text[from:to])
+		if strings.TrimSpace(part) != "" {
+			text.WriteString(part)
+		}
+		if i < len(e.children) {
+			text.WriteString("<" + e.children[i].name + ">")
+		}
+		from = to
+	}
+	return strings.TrimSpace(text.String())
+}
+
 // value is an element as a JSON value.
 func (s *shape) value(e *element) interface{} {
 	if !s.more[e.key] {
 		return string(e.text)
 	}
 	object := e.attributes
-	if text := strings.TrimSpace(string(e.text)); text != "" {
+	text := strings.TrimSpace(string(e.text))
+	if text != "" && len(e.children) > 0 {
+		text = e.mixed()
+	}
+	if text != "" {
 		object["#text"] = text
 	}
 	for _, child := range e.children {

@@ -67,6 +67,10 @@ type Middleware struct {
 	ComparedShadow *Latency         `json:"comparedShadowLatency"`
 
 	Comparison *Comparison `json:"comparison"` // null where answers are not compared
+
+	// Control is what is known of the control beside what comparing has shown: URL, Paused
+	// and LastError; nil where there is none.
+	Control *Control `json:"-"`
 }
 
 // A State is what a mirror does now.
@@ -132,10 +136,25 @@ type Comparison struct {
 	Shadow     *Latency  `json:"shadow"`
 	Difference Quantiles `json:"difference"` // the shadow's less live's, pair by pair
 
+	Control *Control `json:"control,omitempty"` // absent where there is none
+
 	Endpoints   []Endpoint   `json:"endpoints"`   // the worst first
 	Differences []Difference `json:"differences"` // likewise
 	Statuses    []StatusPair `json:"statuses"`
 	Timeline    Timeline     `json:"timeline"`
+}
+
+// A Control is a second instance of live's version. Answered and Failed are of the pairs
+// that were compared.
+type Control struct {
+	URL       string   `json:"url"`
+	Answered  int64    `json:"answered"`
+	Failed    int64    `json:"failed"`    // it was asked, and did not answer
+	Skipped   int64    `json:"skipped"`   // it was not asked, because it was left alone
+	Paused    bool     `json:"paused"`    // it is left alone now, but for probes
+	LastError string   `json:"lastError"` // "" if there was none
+	Unfit     []string `json:"unfit"`     // the endpoints of which it says nothing, and why
+	Without   []string `json:"without"`   // the endpoints that are judged without one, those of Unfit among them
 }
 
 // An Epoch is a comparison that has ended.
@@ -152,16 +171,17 @@ type Epoch struct {
 // An Endpoint is what is known of the answers to one sort of request. Its counts are of
 // pairs, as in Comparison.
 type Endpoint struct {
-	Endpoint  string           `json:"endpoint"`
-	State     string           `json:"state"` // as in Comparison
-	Compared  int64            `json:"compared"`
-	Real      int64            `json:"real"`
-	Undecided int64            `json:"undecided"`
-	Noise     int64            `json:"noise"`
-	Skipped   map[string]int64 `json:"skipped"` // by reason
-	Dropped   map[string]int64 `json:"dropped"` // requests that had no copy, by reason
-	Live      Quantiles        `json:"live"`
-	Shadow    Quantiles        `json:"shadow"`
+	Endpoint   string           `json:"endpoint"`
+	State      string           `json:"state"` // as in Comparison
+	Compared   int64            `json:"compared"`
+	Controlled int64            `json:"controlled"` // of the compared: judged with the control's answer
+	Real       int64            `json:"real"`
+	Undecided  int64            `json:"undecided"`
+	Noise      int64            `json:"noise"`
+	Skipped    map[string]int64 `json:"skipped"` // by reason
+	Dropped    map[string]int64 `json:"dropped"` // requests that had no copy, by reason
+	Live       Quantiles        `json:"live"`
+	Shadow     Quantiles        `json:"shadow"`
 }
 
 // Quantiles are of durations, which may be negative.
@@ -181,16 +201,22 @@ type StatusPair struct {
 
 // A Difference is one thing in which answers of an endpoint differ.
 type Difference struct {
-	Endpoint  string    `json:"endpoint"`
-	Key       string    `json:"key"`       // status, header NAME, body, or a JSON path
-	Judgement string    `json:"judgement"` // real, undecided, noise or ignored
-	Relation  string    `json:"relation"`  // how the values stand to each other; "" where it is not one for all
-	Count     int64     `json:"count"`     // of the pairs that differ in it
-	Pairs     int64     `json:"pairs"`     // of the endpoint in which the value is
-	Ignore    string    `json:"ignore"`    // for compare.ignore, or ""
-	First     time.Time `json:"first"`
-	Last      time.Time `json:"last"`
-	Examples  []Example `json:"examples"` // spread over the time between
+	Endpoint  string `json:"endpoint"`
+	Key       string `json:"key"`       // status, header NAME, body, or a JSON path
+	Judgement string `json:"judgement"` // real, undecided, noise or ignored
+	Relation  string `json:"relation"`  // how the values stand to each other; "" where it is not one for all
+	Count     int64  `json:"count"`     // of the pairs that differ in it
+	Pairs     int64  `json:"pairs"`     // of the endpoint in which the value is
+
+	// With a control: of the pairs in which the value is, those that have one, and of those
+	// the ones in which the control differs from live in it.
+	ControlCount int64 `json:"controlCount"`
+	ControlPairs int64 `json:"controlPairs"`
+
+	Ignore   string    `json:"ignore"` // for compare.ignore, or ""
+	First    time.Time `json:"first"`
+	Last     time.Time `json:"last"`
+	Examples []Example `json:"examples"` // spread over the time between
 }
 
 // An Example is one pair that differs in something.
@@ -260,6 +286,12 @@ func (m *Middleware) AddVerdict(s *compare.Snapshot, now time.Time) {
 		return
 	}
 	m.Comparison = newComparison(s.Account, now, m.ill())
+	if c := s.Account.Control; c != nil && m.Control != nil {
+		m.Comparison.Control = &Control{
+			URL: m.Control.URL, Answered: c.Answered, Failed: c.Failed, Skipped: c.Paused, Paused: m.Control.Paused, LastError: m.Control.LastError,
+			Unfit: c.Unfit, Without: c.Without,
+		}
+	}
 	if p := s.Previous; p != nil {
 		m.Comparison.Previous = &Epoch{Name: p.Name, Since: p.Since, Until: p.Until, Compared: p.Compared, Real: p.Real, Undecided: p.Undecided, Noise: p.Noise}
 	}
@@ -316,7 +348,7 @@ func newComparison(a *compare.Account, now time.Time, ill string) *Comparison {
 
 func newEndpoint(e *compare.Endpoint) Endpoint {
 	return Endpoint{
-		Endpoint: e.Name, State: e.State(), Compared: e.Compared, Real: e.Real, Undecided: e.Undecided, Noise: e.Noise,
+		Endpoint: e.Name, State: e.State(), Compared: e.Compared, Controlled: e.Controlled, Real: e.Real, Undecided: e.Undecided, Noise: e.Noise,
 		Skipped: e.Skipped, Dropped: e.Dropped, Live: quantiles(e.Live), Shadow: quantiles(e.Shadow),
 	}
 }
@@ -327,7 +359,7 @@ func quantiles(h *latency.Histogram) Quantiles {
 
 func newDifference(g *compare.Group) Difference {
 	d := Difference{
-		Endpoint: g.Endpoint, Key: g.Key, Judgement: g.Judgement, Relation: g.Relation, Count: g.Count, Pairs: g.Pairs,
+		Endpoint: g.Endpoint, Key: g.Key, Judgement: g.Judgement, Relation: g.Relation, Count: g.Count, Pairs: g.Pairs, ControlCount: g.Controls, ControlPairs: g.ControlPairs,
 		Ignore: g.Ignore, First: g.First, Last: g.Last, Examples: []Example{},
 	}
 	for i := range g.Examples {

@@ -233,6 +233,9 @@ const pageBody = `</head>
 </ul>
 {{- end}}
 <p class="muted">{{.Compared}} compared since {{template "since" .ComparedSince}}{{if .Epoch}}, <bdi class="value">{{.Epoch}}</bdi>{{end}}.{{if .Previous}} Before: <bdi class="value">{{.Previous}}</bdi>.{{end}}</p>
+{{- range .Control}}
+<p class="small muted">{{.}}</p>
+{{- end}}
 {{- else}}
 <p>To compare the answers of live and the shadow, give the middleware the option <code>compare</code>. As a label: <code>{{.CompareLabel}}</code></p>
 {{- end}}

@@ -63,6 +63,7 @@ type mirrorView struct {
 	Compared      string
 	Hint          string // how values are shown
 
+	Control       []string // what there is to say of the control
 	Reasons       []string // why the state is not a better one
 	Epoch         string   // "" if it has no name
 	Previous      string   // the comparison before, in short; "" if there was none
@@ -248,6 +249,9 @@ func (v *mirrorView) compare(c *Comparison, now time.Time) {
 			v.Previous = text(p.Name) + ", " + v.Previous
 		}
 	}
+	if c.Control != nil {
+		v.Control = controlLines(c.Control)
+	}
 	v.Rate = newRateChart(&c.Timeline, c.Since, now)
 	v.Latency = newLatencyView(c.Live, c.Shadow, &c.Difference)
 	for i := range c.Endpoints {
@@ -279,6 +283,44 @@ func (v *mirrorView) compare(c *Comparison, now time.Time) {
 		v.Ignore = newIgnoreView(v.Name, distinct(rules))
 	}
 	v.Statuses = newStatusView(c.Statuses)
+}
+
+// shownWithout is how many of the endpoints that have no control are named.
+const shownWithout = 5
+
+// controlLines are what the page says of the control.
+func controlLines(c *Control) []string {
+	asked := c.Answered + c.Failed + c.Skipped
+	line := "Control " + text(c.URL) + ": " + Count(c.Answered) + " of " + plural(asked, "request", "requests") + " answered"
+	if c.Failed > 0 {
+		line += ", " + Count(c.Failed) + " failed"
+	}
+	if c.Skipped > 0 {
+		line += ", " + Count(c.Skipped) + " not sent while it was left alone"
+	}
+	if c.Paused {
+		line += "; it is left alone now (paused)"
+	}
+	if c.LastError != "" {
+		line += "; last error: " + text(c.LastError)
+	}
+	lines := []string{line + "."}
+	for i, unfit := range c.Unfit {
+		if i == shownWithout {
+			break
+		}
+		lines = append(lines, "The control is unfit at "+text(unfit)+".")
+	}
+	if len(c.Without) > 0 {
+		named := c.Without
+		rest := ""
+		if len(named) > shownWithout {
+			named = named[:shownWithout]
+			rest = " and " + plural(int64(len(c.Without)-shownWithout), "other endpoint", "other endpoints")
+		}
+		lines = append(lines, "Judged without a control: "+text(strings.Join(named, ", "))+rest+".")
+	}
+	return lines
 }
 
 // sortsOfDifferences are the judgements, in the order in which the page has them.
@@ -490,7 +532,11 @@ func (v *differencesView) finish() {
 
 // pairsOf says in how many of the pairs that have the value it differs.
 func pairsOf(d *Difference) string {
-	return Count(d.Count) + " of " + plural(d.Pairs, "pair", "pairs") + " (" + percent(d.Count, d.Pairs) + ")"
+	text := Count(d.Count) + " of " + plural(d.Pairs, "pair", "pairs") + " (" + percent(d.Count, d.Pairs) + ")"
+	if d.ControlPairs > 0 {
+		text += "; the control in " + Count(d.ControlCount) + " of " + Count(d.ControlPairs)
+	}
+	return text
 }
 
 // newIgnoreView writes paths as options. A label holds a list with commas
