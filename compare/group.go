@@ -179,11 +179,21 @@ func (g *group) isIn(h http.Header, body []byte) bool {
 	if name == "" || h["Content-Encoding"] != nil {
 		return true
 	}
-	return bytes.Contains(body, []byte(strconv.Quote(name)))
+	if bytes.Contains(body, []byte(strconv.Quote(name))) {
+		return true
+	}
+	// Only JSON has names in quotes.
+	text := bytes.TrimSpace(withoutMark(body))
+	if len(text) > 0 && (text[0] == '{' || text[0] == '[') {
+		return false
+	}
+	return bytes.Contains(text, []byte(strings.TrimPrefix(name, "@")))
 }
 
-// lastName is the name of the member that a key leads to; "" if it leads to none.
+// lastName is the name of the member that a key leads to; "" if it leads to none. Text is
+// in the element that has it.
 func lastName(key string) string {
+	key = strings.TrimSuffix(key, ".#text")
 	for strings.HasSuffix(key, "[*]") {
 		key = strings.TrimSuffix(key, "[*]")
 	}

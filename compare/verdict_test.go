@@ -147,6 +147,34 @@ func TestDifferencesAreJudgedByWhatWasSeen(t *testing.T) {
 
 // Endpoints are told apart by what was seen in their paths, and what may be a name is
 // not shown.
+// Names are quoted in JSON alone.
+func TestValuesAreFoundInAllFormats(t *testing.T) {
+	tests := []struct{ kind, body, key string }{
+		{"application/json", `{"invoice":4711,"total":%d}`, "$.total"},
+		{"application/xml", `<invoice number="4711"><total currency="EUR">%d</total></invoice>`, "$.invoice.total.#text"},
+		{"application/xml", `<invoice number="4711"><line vat="%d"/><line vat="7"/></invoice>`, "$.invoice.line[*].@vat"},
+		{"application/x-www-form-urlencoded", `invoice=4711&total=%d`, "$.total"},
+		{"text/csv", "invoice,total\n4711,%d\n", "$[*].total"},
+	}
+	for _, test := range tests {
+		r := rules(t)
+		v := begun(r)
+		for i := 0; i < 100; i++ {
+			total := 119000 + i
+			live := answer(200, test.kind, fmt.Sprintf(test.body, total))
+			if i%10 == 0 {
+				total--
+			}
+			shadow := answer(200, test.kind, fmt.Sprintf(test.body, total))
+			v.Add(r, &Request{Method: "GET", Path: "/invoices"}, live, shadow, Judge(r, live, shadow))
+		}
+		want := []string{"real GET /invoices " + test.key + " −1 10/100"}
+		if got := judged(v.Snapshot().Account); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %q, want %q", test.kind, got, want)
+		}
+	}
+}
+
 func TestEndpointsAreFoundByWhatWasSeen(t *testing.T) {
 	tests := []struct {
 		name string
