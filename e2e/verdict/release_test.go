@@ -2,12 +2,16 @@ package verdict
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net/http"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,309 +22,275 @@ import (
 	"github.com/trafficshadow/mirror/report"
 )
 
-// A fault is something in which the shadow's answer is not live's, and what is to be said
-// of it.
-type fault struct{ judgement, endpoint, key string }
+// What may be said of a difference where chance has a say in it.
+const (
+	suspect  = compare.Real + " or " + compare.Undecided  // of a mistake
+	harmless = compare.Noise + " or " + compare.Undecided // of what is none
+)
 
-// doubted is what is real, or undecided at the least.
-const doubted = "doubted"
+// A change is something in which answers of a version are not as the book has them.
+type change struct {
+	key      string // of the difference that it makes; "": it makes none
+	relation string // of that; "": any
 
-// A version of the billing service answers the i-th request, and knows what is wrong with
-// the answer.
-type version func(rw http.ResponseWriter, req *http.Request, i int) []fault
+	// What is to be said of the difference, without a control and with one. Where several
+	// are possible both are in it.
+	alone, controlled string
 
-// answers is a version all of whose answers have these faults.
-func answers(body func(i int) string, faults ...fault) version {
-	return func(rw http.ResponseWriter, _ *http.Request, i int) []fault {
-		writeJSON(rw, body(i))
-		return faults
-	}
+	// skipped is the reason for which pairs with it are not compared.
+	skipped string
+
+	// do makes the change, and returns what is in the answer now in place of what was right;
+	// "": nothing.
+	do edit
 }
 
-// sometimes is a version that is wrong in some answers, and right in the others.
-func sometimes(when func(i int) bool, wrong, right version) version {
-	return func(rw http.ResponseWriter, req *http.Request, i int) []fault {
-		if when(i) {
-			return wrong(rw, req, i)
-		}
-		return right(rw, req, i)
-	}
-}
-
-func every(n int) func(int) bool { return func(i int) bool { return i%n == 0 } }
-
-// A request is what a client asks for.
-type request struct {
-	method, target string // "": GET
-	header         http.Header
-	body           string
-	leaves         bool // before it has all of the answer
-}
-
-// invoices asks for one invoice after the other.
-func invoices(i int) request { return request{target: fmt.Sprint("/invoices/", i)} }
-
-func posts(target string) func(int) request {
-	return func(i int) request {
-		return request{method: "POST", target: target, header: http.Header{"Content-Type": {"application/json"}}, body: fmt.Sprintf(`{"invoice":%d}`, i)}
-	}
-}
-
-// either has the i-th request be the first's or the second's, in turn.
-func either(first, second func(int) request) func(int) request {
-	return func(i int) request {
-		if i%2 == 0 {
-			return first(i)
-		}
-		return second(i)
-	}
-}
+type edit func(s *instance, a *reply) string
 
 // A release is two versions of the billing service, what is asked of them, and what is to
-// be said of the newer one.
+// be said of the newer one. What is not said of it here follows from what the versions
+// write down of each of their answers.
 type release struct {
 	name            string
 	mirror, compare testbed.Values // options
-	ask             func(i int) request
-	n, then         int // so many requests at a time, and then so many one by one
+	ask             ask            // nil: invoices
+	n, then         int            // so many requests at a time, 0: 150; and then so many one by one
 
-	live, shadow version
+	noise []change         // of both versions: what each instance makes anew
+	old   []change         // of the one that is live, which is right
+	other []change         // of the new one, which is right too
+	wrong []change         // of the new one
+	in    int              // so many of its answers are wrong; 0: all
+	at    func(i int) bool // which may be; nil: all
 
-	state, headline string
-	reasons         []string          // what each begins with
-	endpoints       map[string]string // states
-	skipped         map[string]int64
-	dropped         map[string]int64
+	swapped bool // the control is of the new version by mistake
+
+	state            string           // where it does not follow from the differences
+	reasons          []string         // what each begins with
+	skipped, dropped map[string]int64 // besides those that follow
 }
 
-func newUUID() string {
-	b := make([]byte, 16)
-	rand.Read(b)
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+// requests are how many the release is asked.
+func (r *release) requests() int { return r.n + r.then }
+
+// instances of the service.
+const (
+	live    = "live"
+	shadow  = "shadow"
+	control = "control"
+)
+
+// An instance of the billing service is one that runs.
+type instance struct {
+	name string
+	is   *release
+	new  bool // its version
+	book book
+
+	mu     sync.Mutex
+	random *rand.Rand
+	ids    map[int]string
+
+	// said is what it has written down of its answer to each request: what is in it
+	// in place of what is right.
+	said map[int]map[*change]string
 }
 
-// A book has identifiers of drafts, each made when it is first asked for.
-type book struct {
-	mu  sync.Mutex
-	ids map[int]string
+// chance is what each instance has of its own.
+func (s *instance) chance(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.random.IntN(n)
 }
 
-func (b *book) id(draft int) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ids == nil {
-		b.ids = map[int]string{}
+func (s *instance) uuid() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, b := s.random.Uint64(), s.random.Uint64()
+	return fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", a>>32, a>>16&0xffff, a&0xfff, b>>52, b&0xffffffffffff)
+}
+
+// id is the identifier of a draft, made when it is first asked for.
+func (s *instance) id(draft int) string {
+	made := s.uuid()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ids[draft] == "" {
+		s.ids[draft] = made
 	}
-	if b.ids[draft] == "" {
-		b.ids[draft] = newUUID()
-	}
-	return b.ids[draft]
+	return s.ids[draft]
 }
 
-func draftOf(b *book, shift func(i int) int) func(int) string {
-	return func(i int) string { return fmt.Sprintf(`{"invoice":%d,"id":%q}`, i, b.id(shift(i))) }
-}
-
-func itself(i int) int { return i }
-
-func accounts(b *book, draft int) func(int) string {
-	return func(int) string { return fmt.Sprintf(`{"account":7,"draft":%q}`, b.id(draft)) }
-}
-
-// large answers with more than is compared, and each time with something else.
-func large(rw http.ResponseWriter, _ *http.Request, _ int) []fault {
-	writeJSON(rw, fmt.Sprintf(`{"export":%q,"made":%q}`, testbed.Payload(3000), newUUID()))
-	return nil
-}
-
-// half answers with the half of what it promised, and waits for the client to leave.
-func half(rw http.ResponseWriter, req *http.Request, _ int) []fault {
-	rw.Header().Set("Content-Type", "application/json")
-	rw.Header().Set("Content-Length", "2000")
-	rw.Write(make([]byte, 1000))
-	http.NewResponseController(rw).Flush()
-	<-req.Context().Done()
-	return nil
-}
-
-func events(rw http.ResponseWriter, _ *http.Request, _ int) []fault {
-	rw.Header().Set("Content-Type", "text/event-stream")
-	fmt.Fprintf(rw, "data: %s\n\n", newUUID())
-	return nil
-}
-
-func operation(i int) string { return []string{"Invoices", "Customers", "Payments", "Drafts"}[i%4] }
-
-func releases() []*release {
-	total := func(i int) string { return fmt.Sprintf(`{"invoice":%d,"total":"%d.%02d"}`, i, 1000+i*37, i%100) }
-	good := answers(total)
-	mixed := answers(func(i int) string {
-		return fmt.Sprintf(`{"data":{"n":%d,"total":%d},"extensions":{"requestId":%q}}`, i, 100+i, newUUID())
-	})
-	requestID := func(i int) fault {
-		return fault{compare.Noise, "POST /graphql " + operation(i), "$.extensions.requestId"}
-	}
-	names := strings.Fields("Meyer Lindqvist OBrien Yamada Dubois Kowalski Rossi Garcia Novak Jansen Hansen Weber Silva Popescu Horvat Nagy Virtanen Murphy Costa Schmid")
-	odd := func(i int) bool { return i%2 == 1 }
-	drafts := fault{compare.Noise, "POST /drafts", "$.id"}
-	b5, s5, s12 := &book{}, &book{}, &book{}
-
-	return []*release{
-		{name: "no-mistake", ask: invoices, n: 120, live: good, shadow: good, state: compare.StateAgrees,
-			headline: "100% of 120 answers agree", endpoints: map[string]string{"GET /invoices/*": compare.StateAgrees}},
-		{name: "total-times-100", ask: invoices, n: 120, live: good,
-			shadow: answers(func(i int) string { return fmt.Sprintf(`{"invoice":%d,"total":"%d%02d"}`, i, 1000+i*37, i%100) },
-				fault{compare.Undecided, "GET /invoices/*", "$.total"}),
-			state: compare.StateUndecided, headline: "120 of 120 answers differ in what cannot be decided (100%)", reasons: []string{"120 pairs differ in what cannot be told from noise"},
-			endpoints: map[string]string{"GET /invoices/*": compare.StateUndecided}},
-		{name: "flag-turned-round", ask: invoices, n: 120,
-			live:   answers(func(i int) string { return fmt.Sprintf(`{"invoice":%d,"paid":%t}`, i, odd(i)) }),
-			shadow: answers(func(i int) string { return fmt.Sprintf(`{"invoice":%d,"paid":%t}`, i, !odd(i)) }, fault{compare.Real, "GET /invoices/*", "$.paid"}),
-			state:  compare.StateDiffers, headline: "120 of 120 answers really differ (100%)"},
-		{name: "names-in-lower-case", ask: invoices, n: 120,
-			live: answers(func(i int) string { return fmt.Sprintf(`{"invoice":%d,"customer":%q}`, i, names[i%20]) }),
-			shadow: answers(func(i int) string {
-				return fmt.Sprintf(`{"invoice":%d,"customer":%q}`, i, strings.ToLower(names[i%20]))
-			}, fault{compare.Undecided, "GET /invoices/*", "$.customer"}),
-			state: compare.StateUndecided},
-		{name: "one-too-many", ask: invoices, n: 120,
-			live:   answers(func(i int) string { return fmt.Sprintf(`{"invoice":%d,"lines":%d}`, i, i%20+1) }),
-			shadow: answers(func(i int) string { return fmt.Sprintf(`{"invoice":%d,"lines":%d}`, i, i%20+2) }, fault{doubted, "GET /invoices/*", "$.lines"}),
-			state:  doubted},
-		{name: "rounded-otherwise-now-and-then", ask: invoices, n: 120, live: good,
-			shadow: sometimes(every(15), answers(func(i int) string { return fmt.Sprintf(`{"invoice":%d,"total":"%d.%02d"}`, i, 999+i*37, i%100) },
-				fault{compare.Real, "GET /invoices/*", "$.total"}), good),
-			state: compare.StateDiffers, headline: "8 of 120 answers really differ (6.66%)"},
-		{name: "identifiers-made-anew", ask: posts("/drafts"), n: 120, live: answers(draftOf(&book{}, itself)), shadow: answers(draftOf(&book{}, itself), drafts),
-			state: compare.StateAgrees, headline: "100% of 120 answers agree, 120 of them but for noise"},
-		{name: "another-s-draft", n: 200, then: 1, ask: func(i int) request {
-			if i < 200 {
-				return posts("/drafts")(i)
-			}
-			return request{target: "/accounts/7"}
-		},
-			live:   sometimes(func(i int) bool { return i < 200 }, answers(draftOf(b5, itself)), answers(accounts(b5, 3))),
-			shadow: sometimes(func(i int) bool { return i < 200 }, answers(draftOf(s5, itself), drafts), answers(accounts(s5, 5), fault{compare.Real, "GET /*/*", "$.draft"})),
-			state:  compare.StateDiffers, headline: "1 of 201 answers really differs (0.49%)"},
-		{name: "drafts-given-twice", ask: posts("/drafts"), n: 100, then: 25, live: answers(draftOf(&book{}, itself)),
-			shadow: sometimes(func(i int) bool { return i < 100 }, answers(draftOf(s12, itself), drafts),
-				answers(draftOf(s12, func(i int) int { return i - 100 }), fault{doubted, "POST /drafts", "$.id"})),
-			state: doubted},
-		{name: "trace-in-some-answers", ask: invoices, n: 120,
-			live: sometimes(every(10), answers(func(i int) string { return fmt.Sprintf(`{"invoice":%d,"traceId":%q}`, i, newUUID()) }), good),
-			shadow: sometimes(every(10), answers(func(i int) string { return fmt.Sprintf(`{"invoice":%d,"traceId":%q}`, i, newUUID()) },
-				fault{compare.Undecided, "GET /invoices/*", "$.traceId"}), good),
-			state: compare.StateUndecided, headline: "12 of 120 answers differ in what cannot be decided (10%)"},
-		{name: "fails-now-and-then", ask: invoices, n: 120, live: good,
-			shadow: sometimes(every(60), func(rw http.ResponseWriter, _ *http.Request, _ int) []fault {
-				http.Error(rw, "no such table", http.StatusInternalServerError)
-				return []fault{{compare.Real, "GET /invoices/*", "status"}}
-			}, good),
-			state: compare.StateDiffers, headline: "2 of 120 answers really differ (1.66%)"},
-		{name: "graphql", n: 160, ask: func(i int) request {
-			return request{method: "POST", target: "/graphql", header: http.Header{"Content-Type": {"application/json"}},
-				body: fmt.Sprintf(`{"operationName":%q,"query":"query %s { a }","variables":{"n":%d}}`, operation(i), operation(i), i)}
-		},
-			live: mixed,
-			shadow: func(rw http.ResponseWriter, req *http.Request, i int) []fault {
-				if i%32 == 0 { // of Invoices
-					writeJSON(rw, fmt.Sprintf(`{"data":{"n":%d,"total":%d},"extensions":{"requestId":%q}}`, i, 101+i, newUUID()))
-					return []fault{requestID(i), {compare.Real, "POST /graphql Invoices", "$.data.total"}}
-				}
-				mixed(rw, req, i)
-				return []fault{requestID(i)}
-			},
-			state: compare.StateDiffers, headline: "5 of 160 answers really differ (3.12%)",
-			endpoints: map[string]string{"POST /graphql Invoices": compare.StateDiffers, "POST /graphql Customers": compare.StateAgrees,
-				"POST /graphql Payments": compare.StateAgrees, "POST /graphql Drafts": compare.StateAgrees}},
-		{name: "answers-too-large", n: 200, ask: either(invoices, func(i int) request { return request{target: fmt.Sprint("/exports/", i)} }),
-			compare: testbed.Values{"maxBodySize": "2KiB"}, live: sometimes(odd, large, good), shadow: sometimes(odd, large, good),
-			state: compare.StateUndecided, headline: "100% of 100 answers agree, but GET /exports/*: never compared (too_large)", reasons: []string{"GET /exports/*: never compared (too_large)"},
-			endpoints: map[string]string{"GET /invoices/*": compare.StateAgrees, "GET /exports/*": compare.StateUndecided}, skipped: map[string]int64{"GET /exports/* too_large": 100}},
-		{name: "uploads-too-large", n: 200, ask: either(invoices, func(i int) request {
-			return request{method: "PUT", target: fmt.Sprint("/scans/", i), body: testbed.Payload(3000)}
-		}),
-			mirror: testbed.Values{"maxBodySize": "2KiB"}, live: good, shadow: good,
-			state: compare.StateUndecided, headline: "100% of 100 answers agree, but PUT /scans/*: never compared (too_large)", reasons: []string{"PUT /scans/*: never compared (too_large)"},
-			endpoints: map[string]string{"GET /invoices/*": compare.StateAgrees, "PUT /scans/*": compare.StateUndecided}, dropped: map[string]int64{"PUT /scans/* too_large": 100}},
-		{name: "streams-and-clients-that-leave", n: 240, ask: func(i int) request {
-			switch i % 4 {
-			case 0:
-				return request{target: fmt.Sprint("/events/", i), header: http.Header{"Accept": {"text/event-stream"}}}
-			case 1:
-				return request{target: fmt.Sprint("/reports/", i), leaves: true}
-			}
-			return invoices(i)
-		},
-			live: func(rw http.ResponseWriter, req *http.Request, i int) []fault {
-				return []version{events, half, good, good}[i%4](rw, req, i)
-			},
-			shadow: sometimes(every(4), events, good),
-			state:  compare.StateAgrees, headline: "100% of 120 answers agree",
-			endpoints: map[string]string{"GET /invoices/*": compare.StateAgrees}, skipped: map[string]int64{"GET /events/* stream": 60, "GET /reports/* live_broken": 60}},
-		{name: "too-early", ask: invoices, n: 12, live: good,
-			shadow: sometimes(every(2), func(rw http.ResponseWriter, _ *http.Request, _ int) []fault {
-				http.NotFound(rw, nil)
-				return []fault{{compare.Real, "GET /*/*", "status"}}
-			}, good),
-			state: compare.StateEarly, headline: "12 answers are too few to say; 6 of them really differ", reasons: []string{"12 of 100 pairs that it takes"}},
-		{name: "too-early-at-an-endpoint", n: 120, ask: func(i int) request {
-			if i%10 == 0 {
-				return posts("/drafts")(i)
-			}
-			return invoices(i)
-		}, live: good, shadow: good, state: compare.StateEarly, headline: "120 answers are too few to say", reasons: []string{"POST /*: 12 of 20 requests that it takes"}},
-	}
-}
-
-// A trial is a release while it runs.
-type trial struct {
-	*release
-	traefik *testbed.Traefik
-	shadows *testbed.Upstream
-
-	mu          sync.Mutex
-	differences map[fault]int64
-	pairs       map[string]int64 // by the worst of what is wrong with the shadow's answer
-}
-
-var severity = map[string]int{compare.Noise: 1, compare.Undecided: 2, doubted: 3, compare.Real: 4}
-
-// note counts what the shadow knows of its answer.
-func (tr *trial) note(faults []fault) {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	worst := ""
-	for _, f := range faults {
-		tr.differences[f]++
-		if severity[f.judgement] > severity[worst] {
-			worst = f.judgement
+// mistaken are the requests that the new version answers wrongly.
+func (r *release) mistaken(b book) map[int]bool {
+	var all []int
+	for i := range r.requests() {
+		if r.at == nil || r.at(i) {
+			all = append(all, i)
 		}
 	}
-	tr.pairs[worst]++
+	if r.in > 0 {
+		b.entry("mistakes", 0).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		all = all[:r.in]
+	}
+	chosen := map[int]bool{}
+	for _, i := range all {
+		chosen[i] = true
+	}
+	return chosen
 }
 
-const numberHeader = "X-Number"
-
-func numberOf(req *http.Request) int {
-	i, _ := strconv.Atoi(req.Header.Get(numberHeader))
-	return i
+// answer is what the instance answers the i-th request, and what it knows of it.
+func (s *instance) answer(i int, wrong bool) (*reply, map[*change]string) {
+	a := s.book.answer(s.is.asked(i), i)
+	said := map[*change]string{}
+	lists := [][]change{s.is.noise, s.is.old}
+	if s.new {
+		lists[1] = s.is.other
+		if wrong {
+			lists = append(lists, s.is.wrong)
+		}
+	}
+	for _, changes := range lists {
+		for k := range changes {
+			if text := changes[k].do(s, a); text != "" {
+				said[&changes[k]] = text
+			}
+		}
+	}
+	return a, said
 }
 
-// configure adds the release's upstreams, its mirror and its router.
-func (tr *trial) configure(t *testing.T, d testbed.Dynamic) {
+func (r *release) asked(i int) request { return r.ask(i) }
+
+// A trial is a release while it runs, with a control or without.
+type trial struct {
+	*release
+	name       string
+	controlled bool
+	book       book
+	mistaken   map[int]bool
+	instances  map[string]*instance
+	traefik    *testbed.Traefik
+	stand      *stand
+}
+
+// A stand is the machines on which the instances run.
+type stand struct {
+	machines map[string]*testbed.Upstream
+	mu       sync.Mutex
+	trials   map[string]*trial
+}
+
+// Headers of a request that say of which trial it is, and which of its requests.
+const (
+	trialHeader  = "X-Trial"
+	numberHeader = "X-Number"
+)
+
+func newStand(t *testing.T) *stand {
+	s := &stand{machines: map[string]*testbed.Upstream{}, trials: map[string]*trial{}}
+	for _, name := range []string{live, shadow, control} {
+		s.machines[name] = s.run(t, name)
+	}
+	return s
+}
+
+// run runs another machine for the instances of that name.
+func (s *stand) run(t *testing.T, name string) *testbed.Upstream {
 	t.Helper()
-	live := upstream(t, "live", func(rw http.ResponseWriter, req *http.Request) { tr.live(rw, req, numberOf(req)) })
-	tr.shadows = upstream(t, "shadow", func(rw http.ResponseWriter, req *http.Request) { tr.note(tr.shadow(rw, req, numberOf(req))) })
-	tr.reconfigure(d.Service(tr.name, live.URL()), nil, nil).Router(tr.name, host(tr.name), tr.name, tr.name)
+	handler := func(rw http.ResponseWriter, req *http.Request) {
+		s.mu.Lock()
+		tr := s.trials[req.Header.Get(trialHeader)]
+		s.mu.Unlock()
+		i, err := strconv.Atoi(req.Header.Get(numberHeader))
+		if tr == nil || err != nil {
+			http.Error(rw, "of no trial", http.StatusBadRequest)
+			return
+		}
+		tr.serve(name, i, rw, req)
+	}
+	return testbed.RunUpstream(t, testbed.UpstreamOptions{Name: name, Handler: http.HandlerFunc(handler), CountOnly: true})
+}
+
+// trial returns a release that is to run, its mistakes and its noise from the seed.
+func (s *stand) trial(r *release, seed uint64, controlled bool) *trial {
+	if r.ask == nil {
+		r.ask = invoices
+	}
+	if r.n == 0 {
+		r.n = 150
+	}
+	sum := fnv.New64a()
+	fmt.Fprint(sum, seed, r.name)
+	tr := &trial{release: r, name: r.name, controlled: controlled, book: book(sum.Sum64()), instances: map[string]*instance{}, stand: s}
+	if controlled {
+		tr.name += "-controlled"
+	}
+	r.complete()
+	tr.mistaken = r.mistaken(tr.book)
+	for k, name := range []string{live, shadow, control} {
+		tr.instances[name] = &instance{
+			name: name, is: r, new: name == shadow || name == control && r.swapped, book: tr.book,
+			random: rand.New(rand.NewPCG(uint64(tr.book), uint64(k))), ids: map[int]string{}, said: map[int]map[*change]string{},
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trials[tr.name] = tr
+	return tr
+}
+
+// complete fills in what is said of mistakes and of noise where there is a control.
+func (r *release) complete() {
+	for judgement, changes := range map[string][]change{compare.Real: r.wrong, compare.Noise: r.noise} {
+		for k := range changes {
+			if changes[k].controlled == "" {
+				changes[k].controlled = judgement
+			}
+		}
+	}
+}
+
+// serve answers the i-th request on a machine.
+func (tr *trial) serve(machine string, i int, rw http.ResponseWriter, req *http.Request) {
+	s := tr.instances[machine]
+	a, said := s.answer(i, tr.mistaken[i])
+	s.mu.Lock()
+	s.said[i] = said
+	s.mu.Unlock()
+	rw.Header()["X-Instance"] = []string{machine}
+	if a.does != nil {
+		a.does(rw, req)
+		return
+	}
+	maps.Copy(rw.Header(), a.header)
+	text := a.write(a.body)
+	if a.coded != nil {
+		text = a.coded(text)
+	}
+	rw.WriteHeader(a.status)
+	if a.status != http.StatusNoContent && a.status != http.StatusNotModified {
+		rw.Write(text)
+	}
+}
+
+// configure adds the mirror and the router.
+func (tr *trial) configure(d testbed.Dynamic) {
+	d.Service(tr.name, tr.stand.machines[live].URL())
+	tr.reconfigure(d, nil, nil).Router(tr.name, host(tr.name), tr.name, tr.name)
 }
 
 // reconfigure sets the mirror, with options besides the release's.
 func (tr *trial) reconfigure(d testbed.Dynamic, mirror, comparing testbed.Values) testbed.Dynamic {
 	rules := testbed.Values{"body": "json"}
+	if tr.controlled {
+		rules["control"] = tr.stand.machines[control].URL()
+		rules["controlMethods"] = []string{"GET", "HEAD", "POST", "PUT", "DELETE"}
+	}
 	maps.Copy(rules, tr.compare)
 	maps.Copy(rules, comparing)
-	options := testbed.Values{"url": tr.shadows.URL(), "maxInFlight": 1000, "timeout": "30s", "compare": rules}
+	options := testbed.Values{"url": tr.stand.machines[shadow].URL(), "maxInFlight": 1000, "timeout": "30s", "compare": rules}
 	maps.Copy(options, tr.mirror)
 	maps.Copy(options, mirror)
 	return d.Mirror(tr.name, options)
@@ -336,6 +306,7 @@ func (tr *trial) send(i int) error {
 		return err
 	}
 	maps.Copy(req.Header, r.header)
+	req.Header.Set(trialHeader, tr.name)
 	req.Header.Set(numberHeader, strconv.Itoa(i))
 	req.Host = at(tr.name)
 	resp, err := tr.traefik.Client().Do(req)
@@ -347,8 +318,8 @@ func (tr *trial) send(i int) error {
 		_, err = io.ReadFull(resp.Body, make([]byte, 1))
 		return err
 	}
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s: answered %d (%v), want 200", r.method, r.target, resp.StatusCode, err)
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.Header.Get("X-Instance") != live {
+		return fmt.Errorf("%s %s: answered %d by %q (%v), want the answer of live", r.method, r.target, resp.StatusCode, resp.Header.Get("X-Instance"), err)
 	}
 	return nil
 }
@@ -367,68 +338,159 @@ func (tr *trial) load(t *testing.T) {
 	}
 }
 
-// check compares what the report says of the release with what its upstreams know.
-func (tr *trial) check(t *testing.T, c *report.Comparison, page node) {
-	t.Helper()
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	total := int64(tr.n + tr.then)
-	skipped, dropped := map[string]int64{}, map[string]int64{}
-	states := map[string]string{}
-	for _, e := range c.Endpoints {
-		states[e.Endpoint] = e.State
-		for reason, n := range e.Skipped {
-			skipped[e.Endpoint+" "+reason] = n
-			total -= n
-		}
-		for reason, n := range e.Dropped {
-			dropped[e.Endpoint+" "+reason] = n
-			total -= n
-		}
-	}
-	same(t, "skipped", skipped, tr.skipped)
-	same(t, "dropped", dropped, tr.dropped)
-	for endpoint, want := range tr.endpoints {
-		if states[endpoint] != want {
-			t.Errorf("%s %s, want %s: %v", endpoint, states[endpoint], want, states)
-		}
-	}
+// A finding is a difference as the report lists it.
+type finding struct{ endpoint, key, relation string }
 
-	// Pairs.
-	agreeing := total - tr.pairs[compare.Real] - tr.pairs[doubted] - tr.pairs[compare.Undecided]
-	doubt := c.Real+c.Undecided == tr.pairs[compare.Real]+tr.pairs[compare.Undecided]+tr.pairs[doubted]
-	exact := tr.pairs[doubted] > 0 || c.Real == tr.pairs[compare.Real] && c.Undecided == tr.pairs[compare.Undecided]
-	if c.Compared != total || !doubt || !exact || c.Noise != tr.pairs[compare.Noise] || c.Agreeing != agreeing {
-		t.Errorf("%d compared, %d agree, %d really differ, %d undecided, %d noise; want %d compared, %d agree, and %v", c.Compared, c.Agreeing, c.Real, c.Undecided, c.Noise, total, agreeing, tr.pairs)
+// A truth is what the instances have written down, put together.
+type truth struct {
+	pairs   int64
+	wrong   int64 // pairs
+	skipped map[string]int64
+	claims  map[finding]*claim
+	each    [][]*claim // of every pair that differs in anything
+}
+
+// A claim is a difference that there is, and what has to be said of it.
+type claim struct {
+	finding
+	judgement string // one or several
+	count     int64
+	got       map[string]int64 // by judgement
+}
+
+// truth puts together what the instances know.
+func (tr *trial) truth() *truth {
+	all := &truth{skipped: maps.Clone(tr.skipped), claims: map[finding]*claim{}}
+	if all.skipped == nil {
+		all.skipped = map[string]int64{}
+	}
+	saysLive, saysShadow := tr.instances[live].said, tr.instances[shadow].said
+	for i := range tr.requests() {
+		r := tr.ask(i)
+		differ := tr.differ(saysLive[i], saysShadow[i])
+		skipped := ""
+		for _, c := range differ {
+			if c.skipped != "" {
+				skipped = r.endpoint + " " + c.skipped
+			}
+		}
+		if skipped != "" {
+			all.skipped[skipped]++
+			continue
+		}
+		all.pairs++
+		var claims []*claim
+		wrong := false
+		for _, c := range differ {
+			f := finding{r.endpoint, c.key, c.relation}
+			if all.claims[f] == nil {
+				judgement := c.alone
+				if tr.controlled {
+					judgement = c.controlled
+				}
+				all.claims[f] = &claim{finding: f, judgement: judgement, got: map[string]int64{}}
+			}
+			if !slices.Contains(claims, all.claims[f]) {
+				all.claims[f].count++
+				claims = append(claims, all.claims[f])
+			}
+			for k := range tr.wrong {
+				wrong = wrong || c == &tr.wrong[k]
+			}
+		}
+		if wrong {
+			all.wrong++
+		}
+		if len(claims) > 0 {
+			all.each = append(all.each, claims)
+		}
+	}
+	for _, n := range tr.skipped {
+		all.pairs -= n
+	}
+	for _, n := range tr.dropped {
+		all.pairs -= n
+	}
+	return all
+}
+
+// differ returns the changes in which two answers are not the same.
+func (tr *trial) differ(a, b map[*change]string) []*change {
+	var list []*change
+	for _, changes := range [][]change{tr.noise, tr.old, tr.other, tr.wrong} {
+		for k := range changes {
+			c := &changes[k]
+			if c.key == "" && c.skipped == "" || a[c] == b[c] {
+				continue
+			}
+			// A mistake takes the place of noise.
+			list = slices.DeleteFunc(list, func(other *change) bool { return other.key == c.key })
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// of returns the claim that a difference in the report belongs to; nil if there is none.
+func (all *truth) of(d *report.Difference) *claim {
+	if c := all.claims[finding{d.Endpoint, d.Key, d.Relation}]; c != nil {
+		return c
+	}
+	return all.claims[finding{d.Endpoint, d.Key, ""}]
+}
+
+// may reports whether a judgement is one of those that are possible.
+func may(be, judgement string) bool { return slices.Contains(strings.Split(be, " or "), judgement) }
+
+// check compares what the report says of the release with what its instances know.
+func (tr *trial) check(t *testing.T, m *report.Middleware, page node) {
+	t.Helper()
+	c := m.Comparison
+	for _, s := range tr.instances {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+	}
+	all := tr.truth()
+
+	// The two that must never be.
+	if all.wrong > 0 && (c.State == compare.StateAgrees || c.State == compare.StateNone) {
+		t.Errorf("WRONG AND GREEN: %d answers are wrong, and the release %s", all.wrong, c.State)
+	}
+	if len(tr.wrong) == 0 && tr.controlled && c.State == compare.StateDiffers {
+		t.Errorf("RIGHT AND RED: no answer is wrong, and the release %s", c.State)
 	}
 
 	// Differences.
-	got := map[fault]int64{}
-	for _, d := range c.Differences {
-		f := fault{d.Judgement, d.Endpoint, d.Key}
-		if d.Judgement != compare.Noise && tr.differences[fault{doubted, d.Endpoint, d.Key}] > 0 {
-			f.judgement = doubted
+	for k := range c.Differences {
+		d := &c.Differences[k]
+		if found := all.of(d); found == nil {
+			t.Errorf("%s of %s (%s) is %s in %d of %d pairs, want no difference", d.Key, d.Endpoint, d.Relation, d.Judgement, d.Count, d.Pairs)
+		} else {
+			found.got[d.Judgement] += d.Count
 		}
-		got[f] += d.Count
 	}
-	if !maps.Equal(got, tr.differences) {
-		t.Errorf("differences %v, want %v", got, tr.differences)
+	for _, want := range all.claims {
+		count := int64(0)
+		for judgement, n := range want.got {
+			count += n
+			if !may(want.judgement, judgement) {
+				t.Errorf("%s of %s (%s) is %s in %d pairs, want %s in %d", want.key, want.endpoint, want.relation, judgement, n, want.judgement, want.count)
+			}
+		}
+		if count != want.count {
+			t.Errorf("%s of %s (%s) in %d pairs %v, want %d", want.key, want.endpoint, want.relation, count, want.got, want.count)
+		}
 	}
 
-	// What is said of it, everywhere.
-	good := c.State == tr.state || tr.state == doubted && (c.State == compare.StateDiffers || c.State == compare.StateUndecided)
-	if !good || !strings.HasPrefix(c.Headline, tr.headline) {
-		t.Errorf("%s, %q, want %s, %q", c.State, c.Headline, tr.state, tr.headline)
-	}
-	for i, want := range tr.reasons {
-		if i >= len(c.Reasons) || !strings.HasPrefix(c.Reasons[i], want) {
-			t.Errorf("reasons %q, want %q", c.Reasons, tr.reasons)
-		}
-	}
+	tr.checkCounts(t, c, all)
+	tr.checkState(t, c)
 	section := page.mirror(t, tr.name)
 	badge := map[string]string{
 		compare.StateAgrees: "Agrees", compare.StateDiffers: "Differs", compare.StateUndecided: "Undecided", compare.StateEarly: "Too early",
 	}[c.State]
+	if m.State.Failing {
+		badge = "Failing"
+	}
 	if got := section.all("span", "status")[0].text(); got != badge {
 		t.Errorf("the page says %q, want %q", got, badge)
 	}
@@ -437,189 +499,147 @@ func (tr *trial) check(t *testing.T, c *report.Comparison, page node) {
 	}
 }
 
+var severity = map[string]int{compare.Noise: 1, compare.Undecided: 2, compare.Real: 3}
+
+// checkCounts compares the numbers of pairs, what is said of their differences given.
+func (tr *trial) checkCounts(t *testing.T, c *report.Comparison, all *truth) {
+	t.Helper()
+	type counts struct{ compared, agreeing, real, undecided, noise int64 }
+	got := counts{c.Compared, c.Agreeing, c.Real, c.Undecided, c.Noise}
+	want := counts{compared: all.pairs}
+	for _, claims := range all.each {
+		worst := ""
+		for _, of := range claims {
+			if len(of.got) > 1 {
+				// One difference was judged in parts, and a pair does not say which it has.
+				want.real, want.undecided = got.real, got.undecided
+				worst = "in parts"
+			}
+			for judgement := range of.got {
+				if severity[judgement] > severity[worst] {
+					worst = judgement
+				}
+			}
+		}
+		switch worst {
+		case compare.Real:
+			want.real++
+		case compare.Undecided:
+			want.undecided++
+		case compare.Noise:
+			want.noise++
+		}
+	}
+	want.agreeing = want.compared - want.real - want.undecided
+	if got != want {
+		t.Errorf("pairs %+v, want %+v", got, want)
+	}
+	skipped, dropped := map[string]int64{}, map[string]int64{}
+	for _, e := range c.Endpoints {
+		for reason, n := range e.Skipped {
+			skipped[e.Endpoint+" "+reason] = n
+		}
+		for reason, n := range e.Dropped {
+			dropped[e.Endpoint+" "+reason] = n
+		}
+	}
+	same(t, "skipped", skipped, all.skipped)
+	same(t, "dropped", dropped, tr.dropped)
+}
+
+// checkState compares the state, and what is said in words, with what was found.
+func (tr *trial) checkState(t *testing.T, c *report.Comparison) {
+	t.Helper()
+	want, headline := compare.StateAgrees, fmt.Sprintf("100%% of %s answers agree", report.Count(c.Compared))
+	switch {
+	case tr.state == compare.StateEarly:
+		want, headline = tr.state, fmt.Sprintf("%s answers are too few to say", report.Count(c.Compared))
+	case c.Real > 0:
+		want, headline = compare.StateDiffers, fmt.Sprintf("%s of %s answers really differ", report.Count(c.Real), report.Count(c.Compared))
+	case c.Undecided > 0:
+		want, headline = compare.StateUndecided, fmt.Sprintf("%s of %s answers differ", report.Count(c.Undecided), report.Count(c.Compared))
+	case tr.state != "":
+		want = tr.state
+	}
+	if c.State != want || !strings.HasPrefix(c.Headline, headline) {
+		t.Errorf("%s, %q, want %s, %q", c.State, c.Headline, want, headline)
+	}
+	for i, want := range tr.reasons {
+		if i >= len(c.Reasons) || !strings.HasPrefix(c.Reasons[i], want) {
+			t.Errorf("reasons %q, want %q", c.Reasons, tr.reasons)
+		}
+	}
+}
+
+const seedVariable = "VERDICT_SEED"
+
+// runSeed is what a run takes its chances from: another one each time, or what the
+// environment has, to repeat a run.
+func runSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv(seedVariable); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("%s: %v", seedVariable, err)
+		}
+	}
+	t.Logf("again with %s=%d", seedVariable, seed)
+	return seed
+}
+
 // What the report says of a new version is what the version itself knows: which of its
 // answers are wrong, and at which endpoints. Where that cannot be known the report says so.
 func TestVerdictsOfReleasesAreRight(t *testing.T) {
-	var trials []*trial
+	seed := runSeed(t)
+	s := newStand(t)
 	config := testbed.Dynamic{}.Report()
+	var trials []*trial
 	for _, r := range releases() {
-		tr := newTrial(r)
-		tr.configure(t, config)
-		trials = append(trials, tr)
+		for _, controlled := range []bool{false, true} {
+			if controlled && !withControl {
+				continue
+			}
+			tr := s.trial(r, seed, controlled)
+			tr.configure(config)
+			trials = append(trials, tr)
+		}
 	}
 	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
 	for _, tr := range trials {
 		tr.traefik = traefik
 		tr.load(t)
 	}
-	said := map[string]*report.Comparison{}
-	for _, tr := range trials {
-		said[tr.name] = settled(t, traefik, tr.name).Comparison
-	}
+	said := map[string]*report.Middleware{}
+	eventually(t, func() error {
+		var d report.Document
+		if err := json.Unmarshal([]byte(reported(t, traefik, "/report.json")), &d); err != nil {
+			return err
+		}
+		var busy []error
+		for _, m := range d.Middlewares {
+			said[strings.TrimSuffix(m.Name, "@file")] = m
+			if m.InFlight > 0 {
+				busy = append(busy, fmt.Errorf("%s: %d under way", m.Name, m.InFlight))
+			}
+		}
+		return errors.Join(busy...)
+	})
 	page := readPage(t, reported(t, traefik, "/"))
 	for _, tr := range trials {
 		t.Run(tr.name, func(t *testing.T) { tr.check(t, said[tr.name], page) })
 	}
 }
 
-func newTrial(r *release) *trial {
-	return &trial{release: r, differences: map[fault]int64{}, pairs: map[string]int64{}}
-}
+const withControl = false
 
 // runTrial runs one release alone.
 func runTrial(t *testing.T, r *release) (*trial, testbed.Dynamic) {
 	t.Helper()
-	tr := newTrial(r)
+	tr := newStand(t).trial(r, runSeed(t), false)
 	config := testbed.Dynamic{}.Report()
-	tr.configure(t, config)
+	tr.configure(config)
 	tr.traefik = runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
 	tr.load(t)
 	return tr, config
-}
-
-// invoiceRelease is a release without a mistake.
-func invoiceRelease(n int) *release {
-	good := answers(func(i int) string { return fmt.Sprintf(`{"invoice":%d,"total":%d}`, i, 100+i) })
-	return &release{name: "billing", ask: invoices, n: n, live: good, shadow: good}
-}
-
-// A verdict that was good says nothing any more when the shadow has died.
-func TestShadowThatDiesForGoodIsNoAgreement(t *testing.T) {
-	tr, _ := runTrial(t, invoiceRelease(1000))
-	if c := settled(t, tr.traefik, tr.name).Comparison; c.State != compare.StateAgrees || c.Compared != 1000 {
-		t.Fatalf("%s, %d compared, want that 1000 agree: %q", c.State, c.Compared, c.Reasons)
-	}
-	tr.shadows.Stop()
-	for i := range 30 {
-		if err := tr.send(i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r := settled(t, tr.traefik, tr.name)
-	c := r.Comparison
-	if !r.State.Paused || c.State != compare.StateUndecided || len(c.Reasons) == 0 || !strings.Contains(c.Headline, "paused") {
-		t.Errorf("paused %t, %s, %q, %q; want undecided, because it is paused", r.State.Paused, c.State, c.Headline, c.Reasons)
-	}
-	if c.Compared != 1000 || c.Agreeing != 1000 {
-		t.Errorf("%d of %d agree, want 1000 of 1000", c.Agreeing, c.Compared)
-	}
-}
-
-// A verdict without a new pair for long is none any more.
-func TestOldVerdictIsNoAgreement(t *testing.T) {
-	r := invoiceRelease(120)
-	r.compare = testbed.Values{"maxAge": "2s"}
-	tr, _ := runTrial(t, r)
-	eventually(t, func() error {
-		if c := tr.traefik.MustReport(t, tr.name).Comparison; c.State != compare.StateUndecided || len(c.Reasons) != 1 || !strings.HasPrefix(c.Reasons[0], "no pair for ") {
-			return fmt.Errorf("%s, %q, want undecided for want of a pair", c.State, c.Reasons)
-		}
-		return nil
-	})
-	if err := tr.send(1); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, func() error {
-		if c := tr.traefik.MustReport(t, tr.name).Comparison; c.State != compare.StateAgrees || c.Compared != 121 {
-			if err := tr.send(1); err != nil {
-				t.Fatal(err)
-			}
-			return fmt.Errorf("%s, %d compared, want that all agree again", c.State, c.Compared)
-		}
-		return nil
-	})
-}
-
-// Only what answers are compared with, and how, begins the comparison anew. Rules and all
-// else go with what was compared before.
-func TestReloadsGoOnCounting(t *testing.T) {
-	r := invoiceRelease(100)
-	r.shadow = sometimes(every(4), answers(func(i int) string { return fmt.Sprintf(`{"invoice":%d,"total":%d}`, i, 99+i) }, fault{compare.Real, "GET /invoices/*", "$.total"}), r.live)
-	tr, config := runTrial(t, r)
-	first := settled(t, tr.traefik, tr.name).Comparison
-	other := upstream(t, "another shadow", func(rw http.ResponseWriter, req *http.Request) { tr.shadow(rw, req, numberOf(req)) })
-	tests := []struct {
-		name           string
-		mirror, rules  testbed.Values
-		anew           bool
-		real, agreeing int64 // of the 100 before
-	}{
-		{"ignore", nil, testbed.Values{"ignore": "$.total"}, false, 0, 100},
-		{"ignore no more", nil, nil, false, 25, 75},
-		{"sampling and limits", testbed.Values{"percent": 50, "maxRate": 100, "timeout": "7s", "maxInFlight": 50}, nil, false, 25, 75},
-		{"how it is shown", nil, testbed.Values{"show": "values", "examples": 1, "percent": 50}, false, 25, 75},
-		{"how long it holds", nil, testbed.Values{"minimum": 10, "maxAge": "1h"}, false, 25, 75},
-		{"another build", nil, testbed.Values{"epoch": "build 4711"}, true, 25, 75},
-		{"another limit", nil, testbed.Values{"maxBodySize": "1KiB"}, true, 25, 75},
-		{"bodies as bytes", nil, testbed.Values{"body": "exact"}, true, 25, 75},
-		{"another shadow", testbed.Values{"url": other.URL()}, nil, true, 25, 75},
-	}
-	if first.Compared != 100 || first.Real != 25 {
-		t.Fatalf("%d compared, %d really differ, want 100 and 25: %+v", first.Compared, first.Real, first.Differences)
-	}
-	epoch := ""
-	for _, test := range tests {
-		before := tr.traefik.MustReport(t, tr.name).Comparison
-		tr.traefik.MustReload(t, tr.reconfigure(config, test.mirror, test.rules))
-		var c *report.Comparison
-		eventually(t, func() error {
-			c = settled(t, tr.traefik, tr.name).Comparison
-			if began := !c.Since.Equal(before.Since); began != test.anew {
-				return fmt.Errorf("%s: begun anew: %t, want %t", test.name, began, test.anew)
-			}
-			return nil
-		})
-		if !test.anew {
-			if c.Compared != 100 || c.Real != test.real || c.Agreeing != test.agreeing {
-				t.Errorf("%s: %d compared, %d really differ, %d agree; want 100, %d and %d", test.name, c.Compared, c.Real, c.Agreeing, test.real, test.agreeing)
-			}
-			continue
-		}
-		if p := c.Previous; c.Compared != 0 || c.State != compare.StateNone || p == nil || p.Compared != 100 || p.Real != 25 || p.Name != epoch {
-			t.Errorf("%s: %s, %d compared, the one before %+v; want none, and 100 of %q before", test.name, c.State, c.Compared, p, epoch)
-		}
-		epoch = c.Epoch
-		if want, _ := test.rules["epoch"].(string); epoch != want {
-			t.Errorf("%s: the comparison is called %q, want %q", test.name, epoch, want)
-		}
-		inParallel(t, 100, tr.send)
-		if c := settled(t, tr.traefik, tr.name).Comparison; c.Compared != 100 || c.Real != 25 {
-			t.Errorf("%s: %d compared after it, %d really differ, want 100 and 25", test.name, c.Compared, c.Real)
-		}
-	}
-}
-
-// A path may name a customer, or be a key to something. It is shown as far as it is the
-// endpoint's pattern, and only with compare.show: values as it is.
-func TestPathsAreShownAsPatterns(t *testing.T) {
-	private := []string{"erika", "abcdefghijklmnopqrstuv", "mustermann", "4711"}
-	for _, show := range []string{"hashes", "none", "values"} {
-		t.Run(show, func(t *testing.T) {
-			r := invoiceRelease(150)
-			r.compare = testbed.Values{"show": show}
-			r.ask = func(i int) request {
-				return request{target: []string{"/customers/erika-example/invoices", "/reset/abcdefghijklmnopqrstuv", "/customers/4711/mustermann", "/customers/erika.example@example.com/invoices"}[min(i%30, 3)]}
-			}
-			r.shadow = answers(func(i int) string { return fmt.Sprintf(`{"invoice":%d}`, i) })
-			tr, _ := runTrial(t, r)
-			c := settled(t, tr.traefik, tr.name).Comparison
-			if c.Compared != 150 || c.Agreeing != 0 {
-				t.Fatalf("%d compared, %d agree, want 150 that differ", c.Compared, c.Agreeing)
-			}
-			page, document := reported(t, tr.traefik, "/"), reported(t, tr.traefik, "/report.json")
-			var d report.Document
-			if err := json.Unmarshal([]byte(document), &d); err != nil {
-				t.Fatal(err)
-			}
-			for _, text := range private {
-				shown := strings.Contains(page+document, text)
-				if shown != (show == "values") {
-					t.Errorf("%q is shown: %t", text, shown)
-				}
-			}
-			if !strings.Contains(page, "GET /customers/*/invoices") || !strings.Contains(document, "GET /customers/*/invoices") {
-				t.Errorf("the endpoint is not named: %+v", c.Endpoints)
-			}
-		})
-	}
 }
