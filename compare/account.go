@@ -20,6 +20,7 @@ const (
 	maxRelations = 8      // of one difference
 	maxRequests  = 50     // of one difference, whose live value is remembered
 	maxSeen      = 10_000 // tokens that were in answers, in each of two generations
+	maxNew       = 1000   // of them of one answer
 	maxToken     = 64     // bytes of one; of a longer one a hash is kept
 	maxStatuses  = 100    // pairs of statuses
 	maxIntervals = 60     // of the time line
@@ -463,6 +464,7 @@ func (a *account) addDifferences(e *endpoint, req *Request, live, shadow *Answer
 	if t != nil {
 		a.addControl(e, live, shadow, differing, t, req.At)
 	}
+	a.seen.next()
 	if f.More {
 		ids = append(ids, more)
 	}
@@ -549,30 +551,42 @@ func (r *Request) has(token string) bool {
 }
 
 // seen are the tokens that were in answers, each with its partner on the other side, in
-// two generations: when the newer one is full the older one is forgotten.
-type seen struct{ older, newer map[string]string }
+// two generations: when the newer one is full the older one is forgotten. Those of the
+// answer that is looked at are not among them yet: it may name what it has made twice.
+type seen struct{ older, newer, now map[string]string }
 
-func newSeen() *seen { return &seen{older: map[string]string{}, newer: map[string]string{}} }
+func newSeen() *seen {
+	return &seen{older: map[string]string{}, newer: map[string]string{}, now: map[string]string{}}
+}
 
 // pair notes that a token of the shadow's stands where live has another. It reports
 // whether either was in an answer before, and whether the shadow's stood for another of
-// live's then.
+// live's, in this answer or before.
 func (s *seen) pair(live, shadow string) (before, mixed bool) {
 	live = short(live)
 	shadow = short(shadow)
-	before = false
-	mixed = false
 	partner, known := s.of("s" + shadow)
-	if known && partner != live {
-		mixed = true
-	}
 	_, liveKnown := s.of("l" + live)
 	before = known || liveKnown
 	if !known {
-		s.put("s"+shadow, live)
-		s.put("l"+live, shadow)
+		partner, known = s.now["s"+shadow]
+	}
+	mixed = known && partner != live
+	if !known && len(s.now) < maxNew {
+		s.now["s"+shadow] = live
+		s.now["l"+live] = shadow
 	}
 	return before, mixed
+}
+
+// next is for when the answer has been looked at.
+func (s *seen) next() {
+	for token, partner := range s.now {
+		s.put(token, partner)
+	}
+	if len(s.now) > 0 {
+		s.now = map[string]string{}
+	}
 }
 
 // short stands for a token: itself, or a hash of one that is long.

@@ -14,9 +14,14 @@ import (
 // answer.
 const aroundNow = 30 * time.Second
 
-// tokens matches identifiers that are made at random: UUIDs, ULIDs, and runs of at least
-// sixteen characters. Which of the runs are random, looksRandom says.
-var tokens = regexp.MustCompile(`[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|[0-9A-Za-z_+/=-]{16,}`)
+// uuids matches UUIDs, and tokens what else may be made at random: ULIDs, and runs of at
+// least sixteen characters. Which of the runs are random, looksRandom says. In a URL a
+// slash is between two of them.
+var (
+	uuids       = regexp.MustCompile(`[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}`)
+	tokens      = regexp.MustCompile(`[0-9A-Za-z_+/=-]{16,}`)
+	tokensOfURL = regexp.MustCompile(`[0-9A-Za-z_+=-]{16,}`)
+)
 
 // times matches times of day with a date, as RFC 3339 and HTTP write them.
 var times = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT`)
@@ -35,47 +40,77 @@ type mark struct {
 }
 
 // markOf looks at the texts of two values that differ, of an answer to a request at a
-// time.
+// time. What is made anew has the same form each time: a time of another form, or in
+// another zone, or a token half as long, is somebody's mistake.
 func markOf(live, shadow string, at time.Time) mark {
-	l, lf := without(live, at)
-	s, sf := without(shadow, at)
+	url := isURL(live) && isURL(shadow)
+	l, lf := without(live, at, url)
+	s, sf := without(shadow, at, url)
 	if l != s || len(lf) == 0 && l == live && s == shadow {
 		return mark{}
 	}
 	m := mark{made: true, random: true, live: lf, shadow: sf}
 	for i := range lf {
 		l, s := looksRandom(lf[i]), looksRandom(sf[i])
-		m.made = m.made && (l || s)
-		m.random = m.random && l && s
+		m.made = m.made && (l || s) && similarLength(lf[i], sf[i])
+		m.random = m.random && l && s && caseOf(lf[i]) == caseOf(sf[i])
 	}
 	return m
 }
 
-// without returns a text with a sign in place of each token and of each time around at,
-// and the tokens.
-func without(text string, at time.Time) (string, []string) {
-	if unix(text, at) {
-		return "\x00time", nil
+func isURL(text string) bool { return strings.HasPrefix(text, "/") || strings.Contains(text, "://") }
+
+// similarLength reports whether two tokens are about as long.
+func similarLength(a, b string) bool {
+	less := len(a) - len(b)
+	return 4*less <= len(a) && -4*less <= len(b)
+}
+
+// caseOf says which letters a token has: small ones, capitals, or both.
+func caseOf(token string) string {
+	if token == strings.ToLower(token) {
+		return "small"
+	}
+	if token == strings.ToUpper(token) {
+		return "capital"
+	}
+	return "both"
+}
+
+// without returns a text with a sign of its form in place of each token and of each time
+// around at, and the tokens.
+func without(text string, at time.Time, url bool) (string, []string) {
+	if scale := unix(text, at); scale > 0 {
+		return "\x00unix" + strconv.Itoa(scale), nil
 	}
 	text = times.ReplaceAllStringFunc(text, func(found string) string {
-		if around(found, at) {
-			return "\x00time"
+		if form := around(found, at); form != "" {
+			return "\x00" + form + "\x00"
 		}
 		return found
 	})
 	var found []string
-	text = tokens.ReplaceAllStringFunc(text, func(token string) string {
+	text = uuids.ReplaceAllStringFunc(text, func(token string) string {
+		found = append(found, token)
+		return "\x00uuid, " + caseOf(token) + "\x00"
+	})
+	others := tokens
+	if url {
+		others = tokensOfURL
+	}
+	text = others.ReplaceAllStringFunc(text, func(token string) string {
 		if !looksRandom(token) && !hexadecimal(token) {
 			return token
 		}
 		found = append(found, token)
-		return "\x00token"
+		return "\x00token\x00"
 	})
 	return text, found
 }
 
-// around reports whether a time is one around at. One without a zone may be in any.
-func around(text string, at time.Time) bool {
+// around returns the form of a time if it is one around at; "": it is not. One without a
+// zone may be in any, which is part of its form.
+func around(text string, at time.Time) string {
 	text = strings.Replace(text, ",", ".", strings.Count(text, ",")-strings.Count(text, ", "))
 	for _, form := range timeForms {
 		t, err := time.Parse(form, text)
@@ -83,31 +118,41 @@ func around(text string, at time.Time) bool {
 			continue
 		}
 		d := t.Sub(at)
+		zone := "with its zone"
 		if !strings.ContainsAny(form, "ZG") {
+			zone = d.Round(15 * time.Minute).String()
 			d -= d.Round(15 * time.Minute)
 		}
-		return d > -aroundNow && d < aroundNow
+		if d > -aroundNow && d < aroundNow {
+			return form[8:11] + " " + zone
+		}
+		return ""
 	}
-	return false
+	return ""
 }
 
-// unix reports whether a text is a Unix time around at, in seconds or thousandths,
-// millionths or billionths of one.
-func unix(text string, at time.Time) bool {
+// unix says what a text that is a Unix time around at counts: 1 seconds, 2 thousandths, 3
+// millionths, 4 billionths of one; 0: it is none.
+func unix(text string, at time.Time) int {
 	if len(text) < 10 || len(text) > 30 {
-		return false
+		return 0
 	}
 	whole, _, _ := strings.Cut(text, ".")
 	n, err := strconv.ParseInt(whole, 10, 64)
 	if err != nil || n < 1e9 {
-		return false
+		return 0
 	}
+	scale := 1
 	for n >= 1e11 {
 		n /= 1000
+		scale++
 	}
 	d := n - at.Unix()
 	most := int64(aroundNow / time.Second)
-	return d > -most && d < most
+	if d <= -most || d >= most {
+		return 0
+	}
+	return scale
 }
 
 // hexadecimal reports whether a run of characters is hexadecimal digits: it may be a token
