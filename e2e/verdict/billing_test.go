@@ -53,6 +53,13 @@ func drafts(i int) request {
 		header: http.Header{"Content-Type": {"application/json"}}, body: fmt.Sprintf(`{"customer":%d}`, 10000+i)}
 }
 
+// heads asks only what there is to know of invoices.
+func heads(i int) request {
+	r := invoices(i)
+	r.method, r.endpoint = "HEAD", "HEAD /invoices/*"
+	return r
+}
+
 func deletions(i int) request {
 	return request{method: "DELETE", target: fmt.Sprintf("/drafts/%d", i), endpoint: "DELETE /drafts/*", no: i}
 }

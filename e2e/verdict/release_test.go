@@ -54,7 +54,7 @@ type release struct {
 	name            string
 	mirror, compare testbed.Values // options
 	ask             ask            // nil: invoices
-	n, then         int            // so many requests at a time, 0: 150; and then so many one by one
+	n, then         int            // so many requests at a time, 0: 120; and then so many one by one
 
 	noise []change         // of both versions: what each instance makes anew
 	old   []change         // of the one that is live, which is right
@@ -63,7 +63,8 @@ type release struct {
 	in    int              // so many of its answers are wrong; 0: all
 	at    func(i int) bool // which may be; nil: all
 
-	swapped bool // the control is of the new version by mistake
+	witness []change // of the control alone
+	swapped bool     // the control is of the new version by mistake
 
 	state            string           // where it does not follow from the differences
 	reasons          []string         // what each begins with
@@ -145,6 +146,9 @@ func (s *instance) answer(i int, wrong bool) (*reply, map[*change]string) {
 	a := s.book.answer(s.is.asked(i), i)
 	said := map[*change]string{}
 	lists := [][]change{s.is.noise, s.is.old}
+	if s.name == control {
+		lists = append(lists, s.is.witness)
+	}
 	if s.new {
 		lists[1] = s.is.other
 		if wrong {
@@ -219,7 +223,7 @@ func (s *stand) trial(r *release, seed uint64, controlled bool) *trial {
 		r.ask = invoices
 	}
 	if r.n == 0 {
-		r.n = 150
+		r.n = 120
 	}
 	sum := fnv.New64a()
 	fmt.Fprint(sum, seed, r.name)

@@ -56,6 +56,10 @@ func mistaken() []*release {
 			{key: "$.number", alone: compare.Real, do: set("number", func(n int) any { return int(float64(n)) })}}},
 		{name: "not-a-number", in: 10, wrong: []change{
 			{key: "$.net", alone: compare.Real, do: set("net", func(money) any { return notANumber })}}},
+		{name: "amounts-with-a-comma", noise: []change{{do: set("total", func(m money) any { return m.String() })}}, wrong: []change{
+			{key: "$.total", alone: compare.Undecided, do: set("total", func(text string) any { return strings.Replace(text, ".", ",", 1) })}}},
+		{name: "one-wrong-total", in: 1, wrong: []change{
+			{key: "$.total", alone: compare.Real, controlled: suspect, do: set("total", func(m money) any { return m + 100 })}}},
 
 		// Dates.
 		{name: "entered-in-another-time-zone", wrong: []change{
@@ -66,6 +70,14 @@ func mistaken() []*release {
 			{key: "$.due", relation: "−1 day", alone: compare.Real, do: set("due", func(d day) any { return d.add(-1) })}}},
 		{name: "offer-expires-a-day-short", noise: []change{{key: "$.expires", alone: harmless, do: fresh("expires", inDays(30))}}, wrong: []change{
 			{key: "$.expires", alone: suspect, do: fresh("expires", inDays(29))}}},
+		{name: "milliseconds-for-seconds", ask: drafts, noise: []change{{key: "$.created", alone: compare.Noise, do: fresh("created", unixTime)}}, wrong: []change{
+			{key: "$.created", alone: suspect, do: fresh("created", func(s *instance) any { return unixTime(s).(int64)*1000 + 123 })}}},
+		{name: "local-time-for-utc", ask: drafts, noise: []change{{key: "$.created", alone: compare.Noise, do: fresh("created", zoneless(0))}}, wrong: []change{
+			{key: "$.created", alone: suspect, do: fresh("created", zoneless(time.Hour))}}},
+		{name: "local-time-for-utc-now-and-then", ask: drafts, in: 12, noise: []change{{key: "$.created", alone: suspect, do: fresh("created", zoneless(0))}}, wrong: []change{
+			{key: "$.created", alone: suspect, do: fresh("created", zoneless(time.Hour))}}},
+		{name: "zone-lost", ask: drafts, noise: []change{{key: "$.created", alone: compare.Noise, do: fresh("created", inDays(0))}}, wrong: []change{
+			{key: "$.created", alone: suspect, do: fresh("created", zoneless(0))}}},
 		{name: "due-in-another-form", wrong: []change{
 			{key: "$.due", relation: "format", alone: compare.Undecided, do: set("due", func(d day) any { return d.Format("02.01.2006") })}}},
 
@@ -92,6 +104,15 @@ func mistaken() []*release {
 				a.coded = latin1
 				return changed(string(text), string(latin1(text)))
 			}}}},
+		{name: "identifiers-in-upper-case", ask: drafts, noise: []change{{key: "$.id", alone: compare.Noise, do: ownDraft}}, wrong: []change{
+			{key: "$.id", alone: suspect, controlled: suspect, do: set("id", func(id string) any { return strings.ToUpper(id) })}}},
+		{name: "identifiers-without-hyphens", ask: drafts, noise: []change{{key: "$.id", alone: compare.Noise, do: ownDraft}}, wrong: []change{
+			{key: "$.id", alone: suspect, controlled: suspect, do: set("id", func(id string) any { return strings.ReplaceAll(id, "-", "") })}}},
+		{name: "numbers-for-random-identifiers", ask: drafts, noise: []change{{key: "$.id", alone: compare.Noise, do: ownDraft}}, wrong: []change{
+			{key: "$.id", alone: suspect, controlled: suspect, do: func(_ *instance, a *reply) string {
+				a.body.(object)["id"] = fmt.Sprint("draft-", 4711+a.i)
+				return "another kind"
+			}}}},
 
 		// Flags and numbers.
 		{name: "paid-turned-round", wrong: []change{
@@ -107,6 +128,10 @@ func mistaken() []*release {
 		// Types, and what is there.
 		{name: "number-as-text", in: 10, wrong: []change{
 			{key: "$.positions", relation: "number as text", alone: compare.Real, do: set("positions", func(n int) any { return strconv.Itoa(n) })}}},
+		{name: "flags-as-text", wrong: []change{
+			{key: "$.paid", relation: "boolean as text", alone: compare.Real, do: set("paid", func(paid bool) any { return strconv.FormatBool(paid) })}}},
+		{name: "zero-for-null", in: 10, noise: []change{{do: add("discount", nil)}}, wrong: []change{
+			{key: "$.discount", relation: "number, not null", alone: compare.Real, do: add("discount", 0)}}},
 		{name: "null-for-what-is-missing", in: 10, wrong: []change{
 			{key: "$.iban", relation: "added", alone: compare.Real, do: add("iban", nil)}}},
 		{name: "null-for-an-empty-list", in: 10, noise: []change{{do: add("attachments", []any{})}}, wrong: []change{
@@ -136,6 +161,10 @@ func mistaken() []*release {
 			{key: "$.lines", relation: "order", alone: compare.Real, do: lines(turned)}}},
 		{name: "lines-always-turned-round", wrong: []change{
 			{key: "$.lines", relation: "order", alone: suspect, do: lines(turned)}}},
+		{name: "last-line-lost-amid-new-identifiers", ask: twice(invoices), in: 12, noise: []change{numbered}, wrong: []change{
+			{key: "$.lines[*]", relation: "missing", alone: compare.Real, do: lines(func(all []any) []any { return all[:len(all)-1] })}}},
+		{name: "first-line-lost-amid-new-identifiers", ask: twice(invoices), in: 12, noise: []change{numbered}, wrong: []change{
+			{key: "$.lines[*]", relation: "missing", alone: compare.Real, do: lines(func(all []any) []any { return all[1:] })}}},
 		{name: "off-by-a-page", ask: pages, wrong: []change{
 			{key: "$.items[*].number", alone: suspect, do: func(s *instance, a *reply) string { return another(a, s.book.page(a.no + 1)["items"]) }},
 			{key: "$.items[*].customer", alone: suspect, do: func(*instance, *reply) string { return "another" }},
@@ -197,12 +226,32 @@ func mistaken() []*release {
 				a.header.Set("Location", fmt.Sprint("http://10.2.3.4:8080/archive/", a.no))
 				return "inside"
 			}}}},
+		{name: "location-in-another-collection", ask: drafts, noise: created, wrong: []change{
+			{key: "header Location", alone: suspect, controlled: suspect, do: func(s *instance, a *reply) string {
+				a.header.Set("Location", "/invoices/"+s.id(a.no))
+				return "elsewhere"
+			}}}},
+		{name: "location-of-another-draft", ask: drafts, n: 130, then: 20, in: 12, at: func(i int) bool { return i >= 130 }, noise: created, wrong: []change{
+			{key: "header Location", relation: "of another", alone: compare.Real, controlled: suspect, do: func(s *instance, a *reply) string {
+				a.header.Set("Location", "/drafts/"+s.id(a.no-130))
+				return "another's"
+			}}}},
 		{name: "cookie-without-flags", noise: []change{{do: cookie("; Path=/; HttpOnly; Secure; SameSite=Lax")}}, wrong: []change{
 			{key: "cookie session", alone: compare.Real, do: cookie("; Path=/")}}},
 		{name: "public-cache", noise: []change{{do: header("Cache-Control", "private, no-store")}}, wrong: []change{
 			{key: "header Cache-Control", alone: compare.Real, do: header("Cache-Control", "public, max-age=3600")}}},
 		{name: "allowed-for-all-origins", in: 12, noise: []change{{do: header("Access-Control-Allow-Origin", "https://shop.example.com")}}, wrong: []change{
 			{key: "header Access-Control-Allow-Origin", alone: compare.Real, do: header("Access-Control-Allow-Origin", "*")}}},
+		{name: "cookie-lost", in: 12, noise: []change{{do: cookie("; Path=/; HttpOnly")}}, wrong: []change{
+			{key: "cookie session", relation: "missing", alone: compare.Real, do: header("Set-Cookie", "")}}},
+		{name: "file-name-lost", ask: exports, in: 12, noise: []change{{do: header("Content-Disposition", `attachment; filename="invoices.csv"`)}}, wrong: []change{
+			{key: "header Content-Disposition", alone: compare.Real, do: header("Content-Disposition", "attachment")}}},
+		{name: "next-page-off", ask: pages, in: 12, noise: []change{{do: nextPage(1)}}, wrong: []change{
+			{key: "header Link", alone: compare.Real, do: nextPage(2)}}},
+		{name: "retry-after-lost", in: 12, noise: []change{{do: status(429, `{"title":"too many requests"}`)}, {do: header("Retry-After", "30")}}, wrong: []change{
+			{key: "header Retry-After", relation: "missing", alone: compare.Real, do: header("Retry-After", "")}}},
+		{name: "heads-of-another-type", ask: heads, in: 12, wrong: []change{
+			{key: "header Content-Type", alone: compare.Real, do: header("Content-Type", "text/html")}}},
 		{name: "vary-lost", in: 12, noise: []change{{do: header("Vary", "Accept-Language")}}, wrong: []change{
 			{key: "header Vary", relation: "missing", alone: compare.Real, do: header("Vary", "")}}},
 
@@ -227,6 +276,16 @@ func mistaken() []*release {
 			{key: "body", relation: "missing", alone: compare.Real, do: func(_ *instance, a *reply) string { a.body = ""; return "empty" }}}},
 		{name: "stack-trace-for-a-problem", in: 12, noise: []change{{do: status(422, `{"title":"no such customer"}`)}}, wrong: []change{
 			{key: "$.trace", relation: "added", alone: compare.Real, do: status(422, `{"title":"no such customer","trace":"at billing.Invoices.create(Invoices.java:4711)"}`)}}},
+		{name: "gzip-that-is-none", in: 12, wrong: []change{
+			{key: "body", alone: compare.Real, do: header("Content-Encoding", "gzip")}}},
+		{name: "wrong-where-seldom-asked", n: 300, at: every(25), ask: func(i int) request {
+			if i%25 == 0 {
+				r := customers(i)
+				r.endpoint = "GET /*/*" // a word that was seen so seldom may be a customer's
+				return r
+			}
+			return invoices(i)
+		}, wrong: []change{{key: "$.name", relation: "case", alone: suspect, controlled: suspect, do: set("name", func(text string) any { return strings.ToUpper(text) })}}},
 
 		// Other formats.
 		{name: "xml-total-rounded", ask: documents, in: 12, wrong: []change{
@@ -258,6 +317,10 @@ func mistaken() []*release {
 		// The control is no help.
 		{name: "down-with-the-control", swapped: true, in: 14, wrong: []change{
 			{key: "status", relation: "200/503", alone: compare.Real, controlled: suspect, do: status(503, "busy")}}},
+		{name: "control-with-the-data-of-another-day", in: 12, witness: []change{{do: set("total", func(m money) any { return m + 4711 })}}, wrong: []change{
+			{key: "$.total", relation: "+0.01", alone: compare.Real, controlled: suspect, do: set("total", func(m money) any { return m + 1 })}}},
+		{name: "total-off-and-a-control-that-is-down", in: 12, witness: []change{{do: instead(hangUp)}}, wrong: []change{
+			{key: "$.total", relation: "+0.01", alone: compare.Real, do: set("total", func(m money) any { return m + 1 })}}},
 		{name: "control-of-the-new-version", swapped: true, in: 12, wrong: []change{
 			{key: "$.total", relation: "+0.01", alone: compare.Real, controlled: compare.Undecided, do: set("total", func(m money) any { return m + 1 })}}},
 	}
@@ -269,6 +332,10 @@ func right() []*release {
 		{name: "no-mistake"},
 		{name: "drafts-made-anew", ask: drafts, noise: []change{{key: "$.id", alone: compare.Noise, do: ownDraft}}},
 		{name: "drafts-and-where-they-are", ask: drafts, noise: created},
+		{name: "drafts-that-name-themselves", ask: drafts, noise: append(created, change{key: "$.lines[*].draft", alone: compare.Noise, do: func(s *instance, a *reply) string {
+			a.body.(object)["lines"] = []any{object{"sku": "A-1001", "draft": s.id(a.no)}, object{"sku": "A-1002", "draft": s.id(a.no)}}
+			return s.id(a.no)
+		}})},
 		{name: "trace-ids", noise: []change{undecidedAlone(traceID)}},
 		{name: "trace-ids-of-what-is-asked-twice", ask: twice(invoices), noise: []change{traceID}},
 		{name: "trace-ids-in-some-answers", noise: []change{{key: "$.traceId", alone: compare.Undecided, do: func(s *instance, a *reply) string {
@@ -337,6 +404,7 @@ func right() []*release {
 		{name: "sessions", noise: []change{{do: func(s *instance, a *reply) string {
 			return cookie("; Path=/; HttpOnly; Expires="+time.Now().Add(time.Duration(s.chance(100))*time.Second).UTC().Format(http.TimeFormat))(s, a)
 		}}}},
+		{name: "json-of-old", noise: []change{{do: header("Content-Type", "text/json")}}, other: []change{{do: func(_ *instance, a *reply) string { a.write = backwards; return "" }}}},
 		{name: "csv-with-other-line-ends", ask: exports, other: []change{{do: rewritten(func(csv string) string { return strings.ReplaceAll(csv, "\n", "\r\n") })}}},
 		{name: "xml-with-white-space", ask: documents, other: []change{{do: rewritten(func(xml string) string {
 			return `<?xml version="1.0" encoding="UTF-8"?>` + "\n" + strings.ReplaceAll(xml, "><", ">\n  <")
@@ -346,11 +414,7 @@ func right() []*release {
 		})}}},
 
 		// What is asked in another way.
-		{name: "heads", ask: func(i int) request {
-			r := invoices(i)
-			r.method, r.endpoint = "HEAD", strings.Replace(r.endpoint, "GET", "HEAD", 1)
-			return r
-		}},
+		{name: "heads", ask: heads},
 		{name: "copies-that-are-good", n: 240, ask: with(invoices, "If-None-Match", `"4711"`), noise: []change{{do: header("Etag", `"4711"`)}},
 			old: []change{{do: func(s *instance, a *reply) string {
 				if a.i%2 == 0 {
@@ -367,6 +431,13 @@ func right() []*release {
 		{name: "errors-on-either-side", noise: []change{{do: func(s *instance, a *reply) string {
 			if a.i%7 == 0 {
 				return status(503, `{"title":"busy"}`)(s, a)
+			}
+			return ""
+		}}}},
+		{name: "control-that-is-down", ask: twice(invoices), noise: []change{traceID}, witness: []change{{do: instead(hangUp)}}},
+		{name: "control-that-is-busy-now-and-then", ask: twice(invoices), noise: []change{traceID}, witness: []change{{do: func(s *instance, a *reply) string {
+			if a.i%5 == 0 {
+				return status(503, "busy")(s, a)
 			}
 			return ""
 		}}}},
@@ -393,6 +464,11 @@ func unseen() []*release {
 			})}}},
 		{name: "uploads-too-large", n: 200, ask: inTurn(invoices, scans(4000)), mirror: testbed.Values{"maxBodySize": "2KiB"}, state: compare.StateUndecided,
 			reasons: []string{"PUT /scans/*: never compared (too_large)"}, dropped: map[string]int64{"PUT /scans/* too_large": 100}},
+		{name: "brotli", n: 240, ask: inTurn(invoices, customers), state: compare.StateUndecided, reasons: []string{"GET /customers/*: never compared (encoding)"},
+			other: []change{{skipped: compare.Encoding, do: to("/customers", func(s *instance, a *reply) string {
+				a.header.Set("Content-Encoding", "br")
+				return "not read"
+			})}}},
 		{name: "too-early", n: 12, in: 6, state: compare.StateEarly, reasons: []string{"12 of 100 pairs that it takes"}, ask: func(i int) request {
 			r := invoices(i)
 			r.endpoint = "GET /*/*" // a word that was seen so seldom may be a customer's
@@ -414,6 +490,13 @@ var (
 	traceID = change{key: "$.traceId", alone: compare.Noise, do: fresh("traceId", func(s *instance) any { return s.uuid() })}
 
 	servedAt = change{key: "$.servedAt", alone: harmless, controlled: harmless, do: fresh("servedAt", inDays(0))}
+
+	numbered = change{key: "$.lines[*].id", alone: compare.Noise, do: func(s *instance, a *reply) string {
+		for _, l := range a.body.(object)["lines"].([]any) {
+			l.(object)["id"] = s.uuid()
+		}
+		return s.uuid()
+	}}
 
 	requestID = change{key: "$.extensions.requestId", alone: compare.Noise, do: fresh("extensions", func(s *instance) any { return object{"requestId": s.uuid()} })}
 
@@ -444,4 +527,21 @@ func ownDraft(s *instance, a *reply) string {
 	}
 	a.body.(object)["id"] = s.id(a.no)
 	return s.id(a.no)
+}
+
+// nextPage says where the page is that is so many further on.
+func nextPage(further int) edit {
+	return func(_ *instance, a *reply) string {
+		a.header.Set("Link", fmt.Sprintf(`</invoices?page=%d>; rel="next"`, a.no+further))
+		return fmt.Sprint(further)
+	}
+}
+
+func unixTime(s *instance) any { return time.Now().Unix() + int64(s.chance(2)) }
+
+// zoneless is the time of day somewhere, without saying where.
+func zoneless(east time.Duration) func(*instance) any {
+	return func(s *instance) any {
+		return time.Now().UTC().Add(east + time.Duration(s.chance(1e9))).Format("2006-01-02T15:04:05.000")
+	}
 }
