@@ -70,21 +70,22 @@ func askControl(s *shadow, out *http.Request) {
 	if out.Body != nil && out.Body != http.NoBody && body == nil || len(out.Trailer) > 0 {
 		return // its bytes are not at hand
 	}
+	p.third = &third{done: make(chan bool, 1)}
 	c := s.control
 	if len(c.pause.leftAlone) > 0 && !c.pause.turn.Load() {
 		c.mirror.counts.paused.Add(1)
-		p.control = compare.ControlPaused
+		settleThird(p.third, nil, compare.ControlPaused)
 		return
 	}
-	p.control = compare.ControlFailed
 	if c.retired.Load() {
+		settleThird(p.third, nil, compare.ControlFailed)
 		return
 	}
 	if c.mirror.inFlight.Add(1) > 2*c.maxInFlight {
 		releasePlace(c.mirror)
+		settleThird(p.third, nil, compare.ControlFailed)
 		return
 	}
-	p.third = &third{done: make(chan bool, 1)}
 	// A pair of its own, of which live's side is settled: the control's worker has nothing
 	// to compare.
 	own := &pair{rules: p.rules, most: p.most, done: make(chan bool, 1), skip: compare.Internal, third: p.third, request: compare.Request{Method: p.request.Method, Path: p.request.Path}}
@@ -154,30 +155,25 @@ func abandonControl(t *third) {
 }
 
 // controlAgrees is asked of a pair that is the same to the byte, in what is compared. It
-// waits for the control, and reports whether its answer is the same too, or there is none.
-func controlAgrees(s *shadow, p *pair, unneeded map[string]bool) bool {
+// waits for the control, and reports whether its answer is the same too, or there is none;
+// and what became of it.
+func controlAgrees(s *shadow, p *pair, unneeded map[string]bool) (same bool, fate string) {
 	t := p.third
 	awaitControl(t, s.timeout)
-	p.control = t.fate
-	a := t.answer
-	if a == nil {
-		return true
+	same = true
+	fate = t.fate
+	if a := t.answer; a != nil {
+		same = a.Status == p.live.Status && a.Size == 0 && bytes.Equal(a.Body, p.live.Body) &&
+			(reflect.DeepEqual(a.Header, p.live.Header) || sameHeaders(p.rules, p.live.Header, a.Header, unneeded))
 	}
-	if a.Status != p.live.Status || a.Size != 0 || !bytes.Equal(a.Body, p.live.Body) {
-		return false
-	}
-	return reflect.DeepEqual(a.Header, p.live.Header) || sameHeaders(p.rules, p.live.Header, a.Header, unneeded)
+	return same, fate
 }
 
 // judgeControl compares live's answer with the control's, as judge does with the shadow's.
 // request is the head of the request.
 func judgeControl(p *pair, request http.Header) *compare.Triple {
-	if p.third == nil {
-		return &compare.Triple{Fate: p.control}
-	}
 	t := &compare.Triple{Fate: p.third.fate, Answer: p.third.answer}
 	a := t.Answer
-	p.third = nil // an idle worker still holds the pair
 	if a == nil || a.Status == 0 {
 		return t
 	}
@@ -216,14 +212,14 @@ func (s *shadow) controlState() (address string, paused bool, lastError string) 
 // tripleOf returns what the control has answered to a pair that was judged; nil if there is
 // no control. A mistake in comparing that costs the pair its control only.
 func tripleOf(p *pair, request http.Header, finding *compare.Finding) *compare.Triple {
-	if p.third == nil && p.control == "" {
+	if p.third == nil {
 		return nil
 	}
 	t := &compare.Triple{Fate: compare.ControlFailed}
 	if finding.Outcome != compare.Skipped {
 		t = contained(p, request)
 	}
-	p.third = nil
+	p.third = nil // an idle worker still holds the pair
 	return t
 }
 

@@ -185,10 +185,7 @@ type pair struct {
 
 	uploaded time.Duration // how long live took to read the body; bodyMode: stream. Set before the copy is handed over
 
-	// The worker's: the control's part, and what became of it where there is none, as in
-	// compare.Triple.
-	third   *third
-	control string
+	third *third // the control's part; nil: there is none. The worker's
 
 	unfit string // why the shadow's answer, though it is one, is not compared; "" where it is. The worker's
 }

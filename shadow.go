@@ -261,7 +261,8 @@ func sendCopies(w *worker) {
 		kept         []byte
 		took         time.Duration
 		same         bool
-		matched      int // pairs that were the same to the byte
+		fate         string // of the control's part
+		matched      int    // pairs that were the same to the byte
 		lives        http.Header
 		i            int
 		text         []byte
@@ -516,6 +517,7 @@ func sendCopies(w *worker) {
 		if pairOfCopy != nil {
 			took = time.Since(began)
 			same = false
+			fate = ""
 			if err == nil && kept != nil && !isControl {
 				if len(pairOfCopy.done) == 0 {
 					awaitAnswer(pairOfCopy, timeout)
@@ -543,7 +545,7 @@ func sendCopies(w *worker) {
 				}
 			}
 			if same && pairOfCopy.third != nil {
-				same = controlAgrees(s, pairOfCopy, unneeded)
+				same, fate = controlAgrees(s, pairOfCopy, unneeded)
 			}
 			if isControl {
 				handControl(s, pairOfCopy, res, kept, took, err)
@@ -553,10 +555,10 @@ func sendCopies(w *worker) {
 				pairOfCopy.request.Body = nil
 				if matched&(compare.BodyOfEvery-1) == 0 {
 					matches <- &compare.Matched{Rules: pairOfCopy.rules, Request: pairOfCopy.request, Status: res.StatusCode,
-						Live: pairOfCopy.live.Took - pairOfCopy.uploaded, Shadow: took, Control: pairOfCopy.control, Header: pairOfCopy.live.Header, Body: kept}
+						Live: pairOfCopy.live.Took - pairOfCopy.uploaded, Shadow: took, Control: fate, Answer: &compare.Answer{Header: pairOfCopy.live.Header, Body: kept}}
 				} else {
 					matches <- &compare.Matched{Rules: pairOfCopy.rules, Request: pairOfCopy.request, Status: res.StatusCode,
-						Live: pairOfCopy.live.Took - pairOfCopy.uploaded, Shadow: took, Control: pairOfCopy.control}
+						Live: pairOfCopy.live.Took - pairOfCopy.uploaded, Shadow: took, Control: fate}
 				}
 				matched++
 				if len(matches) >= compare.MostMatches {

@@ -196,8 +196,7 @@ func (c *bodyCopy) decide() {
 		return
 	}
 	if c.pair != nil {
-		c.pair.uploaded = time.Since(c.pair.request.At)
-		c.pair.request.Body = c.buf.Bytes()
+		noteUploaded(c.pair, c.buf)
 	}
 	if len(c.out.Trailer) == 0 {
 		c.out.TransferEncoding = nil
@@ -205,6 +204,12 @@ func (c *bodyCopy) decide() {
 	c.out.ContentLength = size
 	c.out.Body = io.NopCloser(bytes.NewReader(c.buf.Bytes()))
 	c.m.shadow.copies <- c.out
+}
+
+// noteUploaded notes when live has read the body of a pair's request, and what it is.
+func noteUploaded(p *pair, body *bytes.Buffer) {
+	p.uploaded = time.Since(p.request.At)
+	p.request.Body = body.Bytes()
 }
 
 // giveUpLarge ends the copy of a body that has turned out too large.

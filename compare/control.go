@@ -223,19 +223,11 @@ func newSide(d *Difference, made bool) *side {
 		return s
 	}
 	live, shadow := d.Live.whole, d.Shadow.whole
-	if l, ok := parseTime(live); ok && timeLike.MatchString(live) {
-		if at, ok := parseTime(shadow); ok {
-			s.apart = at.Sub(l).Seconds()
-			s.time = true
-			s.measured = s.apart != 0
-			s.relation = spanRelation(s.apart)
-			if !s.measured {
-				s.relation = d.Relation // written otherwise
-			}
-			return s
-		}
-	}
 	s.relation = d.Relation
+	if timeLike.MatchString(live) && timeLike.MatchString(shadow) {
+		s.measureTime(live, shadow)
+		return s
+	}
 	l, err := strconv.ParseFloat(live, 64)
 	if err != nil {
 		return s
@@ -247,6 +239,24 @@ func newSide(d *Difference, made bool) *side {
 	s.apart = n - l
 	s.measured = !math.IsNaN(s.apart) && !math.IsInf(s.apart, 0) && s.apart != 0
 	return s
+}
+
+// measureTime finds out how far two times are apart.
+func (s *side) measureTime(live, shadow string) {
+	l, ok := parseTime(live)
+	if !ok {
+		return
+	}
+	at, ok := parseTime(shadow)
+	if !ok {
+		return
+	}
+	s.time = true
+	s.apart = at.Sub(l).Seconds()
+	s.measured = s.apart != 0
+	if s.measured { // or it is written otherwise
+		s.relation = spanRelation(s.apart)
+	}
 }
 
 // spanRelation is the relation of times that are so many seconds apart, give or take what

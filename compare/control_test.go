@@ -212,6 +212,13 @@ func TestDifferencesAreJudgedByTheControl(t *testing.T) {
 		if got := judgedControlled(a); !matchText(got, test.want) {
 			t.Errorf("%s:\ngot  %q\nwant %q", test.name, got, test.want)
 		}
+		// The question whether the control is what it should be is asked in the reasons.
+		state, reasons := a.State(time.Now(), "")
+		asked := strings.Contains(strings.Join(reasons, "; "), "is it live's version, with live's data?")
+		alike := len(test.want) > 0 && strings.HasSuffix(test.want[0], " alike")
+		if asked != alike || alike && state != StateUndecided {
+			t.Errorf("%s: %s %q", test.name, state, reasons)
+		}
 	}
 }
 
@@ -225,6 +232,9 @@ func TestControlsAreNeverAGuess(t *testing.T) {
 		r := v.account.rules
 		for i := 0; i < test.n; i++ {
 			addTriple(v, r, &Request{Method: "GET", Path: "/invoices", Target: fmt.Sprint(i), At: time.Now()}, test.live(i), test.shadow(i), test.control(i))
+			if i%4 != 2 {
+				continue
+			}
 			a := v.Snapshot().Account
 			for _, d := range a.Differences {
 				if d.Judgement == Noise && !strings.HasPrefix(test.name, "random numbers") {
@@ -319,20 +329,6 @@ func TestRulesCoverControlledDifferences(t *testing.T) {
 	v.Begin(controlled(t))
 	if a := v.Snapshot().Account; a.Real != 40 {
 		t.Errorf("%d real without the rule again, want 40", a.Real)
-	}
-}
-
-// The question whether the control is what it should be is asked in the reasons.
-func TestReasonsAskWhatTheControlIs(t *testing.T) {
-	tests := controlledTests()
-	for i := range tests {
-		a := runControlled(t, &tests[i], controlled(t)).Snapshot().Account
-		state, reasons := a.State(time.Now(), "")
-		asked := strings.Contains(strings.Join(reasons, "; "), "is it live's version, with live's data?")
-		alike := len(tests[i].want) > 0 && strings.HasSuffix(tests[i].want[0], " alike")
-		if asked != alike || alike && state != StateUndecided {
-			t.Errorf("%s: %s %q", tests[i].name, state, reasons)
-		}
 	}
 }
 

@@ -1,9 +1,6 @@
 package compare
 
-import (
-	"net/http"
-	"time"
-)
+import "time"
 
 //lint:file-ignore SA4006 The interpreter receives rightly only with two named results.
 
@@ -21,9 +18,7 @@ type Matched struct {
 	Shadow  time.Duration // and the shadow's
 	Control string        // what became of the control's part, as in Triple; "": there is none
 
-	// Of one in BodyOfEvery pairs live's answer, to see what is in it.
-	Header http.Header
-	Body   []byte
+	Answer *Answer // of one in BodyOfEvery pairs live's, to see what is in it
 }
 
 // BodyOfEvery is of how many matched pairs one has live's body with it.
@@ -82,8 +77,8 @@ func (v *Verdict) takeMatches() {
 		e.liveTook = append(e.liveTook, m.Live)
 		e.shadowTook = append(e.shadowTook, m.Shadow)
 		less = append(less, m.Shadow-m.Live)
-		if m.Body != nil && len(e.groups) > 0 {
-			e.notePresence(m.Header, m.Body, BodyOfEvery)
+		if m.Answer != nil && len(e.groups) > 0 {
+			e.notePresence(m.Answer.Header, m.Answer.Body, BodyOfEvery)
 		}
 		s = statuses{live: m.Status, shadow: m.Status}
 		n = a.statuses[s]
