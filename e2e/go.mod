@@ -9,9 +9,11 @@ require (
 	github.com/andybalholm/brotli v1.2.0
 	github.com/coder/websocket v1.8.15
 	github.com/creack/pty v1.1.24
+	github.com/google/go-cmp v0.7.0
 	github.com/mitchellh/mapstructure v1.5.1-0.20231216201459-8508981c8b6c
 	github.com/quic-go/qpack v0.6.0
 	github.com/quic-go/quic-go v0.62.0
+	github.com/theory/jsonpath v0.12.3
 	github.com/traefik/paerser v0.2.2
 	github.com/traefik/yaegi v0.16.1
 	github.com/trafficshadow/mirror v0.0.0
