@@ -17,7 +17,7 @@ step = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo run test lint unit yaegi_test e2e compat test-docker test-observability screenshots fuzz bench vendor rename clean tools
+.PHONY: help demo run test lint unit yaegi_test e2e compat test-docker test-observability screenshots fuzz bench judgement vendor rename clean tools
 
 help: ## list the targets
 	@awk -F ': ## ' '/^[a-z0-9_-]+: ## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -124,6 +124,9 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 # beside this one.
 bench: ## beside Traefik's own mirroring, for a quarter of an hour; writes docs/benchmarks.md
 	@$(GO) run -C e2e ./cmd/bench $(if $(AGAINST),-against '$(abspath $(AGAINST))')
+
+judgement: ## how often the verdict is wrong, by simulation; writes docs/judgement.md
+	@$(GO) run -C e2e ./cmd/judge -o '$(CURDIR)/docs/judgement.md'
 
 vendor: ## go mod tidy and go mod vendor
 	$(GO) mod tidy
