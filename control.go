@@ -39,6 +39,17 @@ func newControl(m *mirror, o *options) *shadow {
 	return c
 }
 
+// controlOf returns the control of a shadow; nil if there is none. A shadow refers to it by
+// an interface, for the interpreter gets types wrong that refer back to themselves in two
+// ways.
+func controlOf(s *shadow) *shadow {
+	c, ok := s.control.(*shadow)
+	if !ok {
+		return nil
+	}
+	return c
+}
+
 // A third is the control's part of a pair. It is settled once, by the worker that asked
 // the control, or by who has waited for that for too long. Whoever wins settled may write
 // what is next, and then puts a token into done; whoever has seen it there may read it.
@@ -71,7 +82,7 @@ func askControl(s *shadow, out *http.Request) {
 		return // its bytes are not at hand
 	}
 	p.third = &third{done: make(chan bool, 1)}
-	c := s.control
+	c := controlOf(s)
 	if len(c.pause.leftAlone) > 0 && !c.pause.turn.Load() {
 		c.mirror.counts.paused.Add(1)
 		settleThird(p.third, nil, compare.ControlPaused)
@@ -158,9 +169,10 @@ func abandonControl(t *third) {
 // waits for the control, and reports whether its answer is the same too, or there is none;
 // and what became of it.
 func controlAgrees(s *shadow, p *pair, unneeded map[string]bool) (same bool, fate string) {
+	same = true
+	fate = ""
 	t := p.third
 	awaitControl(t, s.timeout)
-	same = true
 	fate = t.fate
 	if a := t.answer; a != nil {
 		same = a.Status == p.live.Status && a.Size == 0 && bytes.Equal(a.Body, p.live.Body) &&
@@ -191,7 +203,7 @@ func (s *shadow) controlState() (address string, paused bool, lastError string) 
 	address = ""
 	paused = false
 	lastError = ""
-	c := s.control
+	c := controlOf(s)
 	if c == nil {
 		return address, paused, lastError
 	}

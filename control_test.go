@@ -46,12 +46,12 @@ func unanswering(rw http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-func controlOf(t *testing.T, name string) *shadow {
+func controlNow(t *testing.T, name string) *shadow {
 	t.Helper()
 	m := mirrorCalled(t, name)
 	mirrorsMu.Lock()
 	defer mirrorsMu.Unlock()
-	return m.shadow.control
+	return controlOf(m.shadow)
 }
 
 func accountOf(t *testing.T, name string) *compare.Account {
@@ -151,7 +151,7 @@ func TestControlMethods(t *testing.T) {
 				if !reflect.DeepEqual(got, test.want) {
 					t.Errorf("the control got %q, want %q", got, test.want)
 				}
-				awaitNoneInFlight(t, controlOf(t, name).mirror)
+				awaitNoneInFlight(t, controlNow(t, name).mirror)
 			}
 		})
 	}
@@ -367,7 +367,7 @@ func TestControlsEndWithTheirShadows(t *testing.T) {
 	}
 	first := mirrorTo(t, shadow.URL, live, set(control.URL, "5s"))
 	second := mirrorTo(t, shadow.URL, live, set(control.URL, "5s"))
-	before := controlOf(t, t.Name())
+	before := controlNow(t, t.Name())
 	serve(first, getInvoice())
 	serve(second, getInvoice())
 	if n := len(control.wait(t, 2)); n != 2 {
@@ -379,7 +379,7 @@ func TestControlsEndWithTheirShadows(t *testing.T) {
 
 	// Another timeout goes on counting, another control does not.
 	third := mirrorTo(t, shadow.URL, live, set(control.URL, "6s"))
-	if !before.retired.Load() || controlOf(t, t.Name()) == before {
+	if !before.retired.Load() || controlNow(t, t.Name()) == before {
 		t.Errorf("the control of other options is not retired")
 	}
 	serve(third, getInvoice())

@@ -79,7 +79,7 @@ type shadow struct {
 
 	limit *limiter // the mirror's; nil: there is no maxRate
 
-	control        *shadow         // gets what this one gets; nil: there is none
+	control        interface{}     // the *shadow that gets what this one gets; nil: there is none. See controlOf
 	controlMethods map[string]bool // with which it does
 	isControl      bool            // it is one itself
 
@@ -100,10 +100,10 @@ type shadow struct {
 // newShadow returns a shadow, and its control, if it has one.
 func newShadow(m *mirror, o *options) *shadow {
 	s := prepareShadow(m, o)
-	s.control = newControl(m, o)
 	s.controlMethods = o.controlMethods
-	if s.control != nil {
-		go startSentry(s.control)
+	if c := newControl(m, o); c != nil {
+		s.control = c
+		go startSentry(c)
 	}
 	go startSentry(s)
 	return s
@@ -231,7 +231,7 @@ func sendCopies(w *worker) {
 		limit      = s.limit
 		rules      = s.rules
 		requestID  = s.requestID
-		control    = s.control
+		control    = controlOf(s)
 		isControl  = s.isControl
 		matches    = s.mirror.verdict.Matches
 		head       = &bytes.Buffer{}

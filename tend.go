@@ -237,8 +237,8 @@ func (s *shadow) retire() {
 	}
 	startTendingRetired(s)
 	tend(s)
-	if s.control != nil {
-		s.control.retire()
+	if c := controlOf(s); c != nil {
+		c.retire()
 	}
 }
 
