@@ -71,5 +71,9 @@ func endLoop(s *shadow, rw http.ResponseWriter) {
 // must not wait for the log.
 func tellLoop(s *shadow) {
 	defer func() { s.mirror.counts.contain(recover()) }()
-	s.mirror.counts.print("url " + shown(s.address) + " leads back to the router that this middleware is on (loop): copies that come back are answered 508 and do not reach live; set url to the shadow's own address")
+	from := "url " + shown(s.address)
+	if c := controlOf(s); c != nil {
+		from += " or compare.control " + shown(c.address)
+	}
+	s.mirror.counts.print(from + " leads back to the router that this middleware is on (loop): copies that come back are answered 508 and do not reach live; set url to the shadow's own address")
 }

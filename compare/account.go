@@ -458,7 +458,7 @@ func (a *account) addDifferences(e *endpoint, req *Request, live, shadow *Answer
 		ids = append(ids, g.id)
 		g.add(a.rules, req, live, shadow, d, m, now)
 		if differing != nil && g.id != others {
-			differing[g.id] = &sided{group: g, side: newSide(d, m.made)}
+			differing[g.id] = &sided{group: g, side: newSide(d, m.made, m.form)}
 		}
 	}
 	if t != nil {
@@ -520,7 +520,8 @@ func (e *endpoint) notePresence(h http.Header, body []byte, weight int64) {
 
 // A look is what is found out about a difference by what else was seen.
 type look struct {
-	made  bool // both values may be made anew, and are new
+	form  bool // both values have the form of what is made anew
+	made  bool // and are new, as far as can be seen
 	sure  bool // and look as if they were
 	mixed bool // the shadow's value belongs to another of live's
 }
@@ -529,7 +530,7 @@ type look struct {
 // for each answer, do not stand in the request, and were in no answer before.
 func (a *account) look(req *Request, d *Difference) look {
 	m := markOf(d.Live.whole, d.Shadow.whole, req.At)
-	l := look{made: m.made, sure: m.random}
+	l := look{form: m.made, made: m.made, sure: m.random}
 	for i, token := range m.live {
 		if req.has(token) || req.has(m.shadow[i]) {
 			l.made = false

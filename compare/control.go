@@ -123,6 +123,10 @@ type witness struct {
 	// control's. Beyond maxShapes values have none.
 	shapes map[string]int64
 	right  map[string]bool
+
+	// Triples in which only the shadow's value has not the form of what is made anew, next
+	// to live's, and those in which only the control's has not.
+	unformed, unformedControl int64
 }
 
 func newWitness() *witness {
@@ -174,6 +178,8 @@ func (w *witness) add(o *witness) {
 			r.alone += other.alone
 		}
 	}
+	w.unformed += o.unformed
+	w.unformedControl += o.unformedControl
 	addPowers(w.far, o.far)
 	addPowers(w.farAlone, o.farAlone)
 	addPowers(w.near, o.near)
@@ -209,6 +215,7 @@ func noteShape(shapes map[string]bool, shape string) {
 type side struct {
 	difference *Difference
 	made       bool    // the values are made anew
+	form       bool    // they have the form of what is
 	time       bool    // they are times
 	relation   string  // as one that is judged for itself; "" for none
 	apart      float64 // how far they are apart, in seconds if they are times
@@ -216,9 +223,9 @@ type side struct {
 }
 
 // newSide looks at a difference. made says that its values are made anew: then it is no
-// matter how they stand to each other.
-func newSide(d *Difference, made bool) *side {
-	s := &side{difference: d, made: made}
+// matter how they stand to each other. form says that they have the form of such.
+func newSide(d *Difference, made, form bool) *side {
+	s := &side{difference: d, made: made, form: form}
 	if made || d.Structural {
 		return s
 	}
@@ -351,7 +358,7 @@ func (a *account) addControl(e *endpoint, live, shadow *Answer, differing map[st
 		id := d.Key + "\n" + classOf(d, false)
 		if controls[id] == nil {
 			m := markOf(d.Live.whole, d.Shadow.whole, at)
-			controls[id] = newSide(d, m.made)
+			controls[id] = newSide(d, m.made, m.made)
 		}
 	}
 	for id, f := range differing {
@@ -453,6 +460,13 @@ func (g *group) addTriple(shadow, control *side) {
 	if g.class == classMixed {
 		return
 	}
+	if shadow != nil && control != nil && shadow.form != control.form {
+		if control.form {
+			w.unformed++
+		} else {
+			w.unformedControl++
+		}
+	}
 	together := shadow != nil && control != nil && shadow.relation == control.relation
 	if shadow != nil {
 		if r := w.relate(shadow.relation); r != nil {
@@ -522,6 +536,10 @@ func (g *group) judge(e *endpoint, evidence *Evidence) (judgement, relation stri
 		return judgement, relation, false
 	}
 	if n := beyond(w.far, w.near); n > 0 && atLeast(n, n) < unlikely/float64(keys) {
+		judgement = Real
+		return judgement, relation, false
+	}
+	if n := w.unformed; n > 0 && atLeast(n, n+w.unformedControl) < unlikely/float64(keys) {
 		judgement = Real
 		return judgement, relation, false
 	}

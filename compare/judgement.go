@@ -110,6 +110,9 @@ func judgeControlled(e *Evidence) string {
 	if showed == 0 && 2*(e.ShadowOnly+e.Both) < e.Pairs {
 		return notNoise(judgeAlone(e)) // most of what is known is without a control
 	}
+	if showed >= 2*(e.ShadowOnly+e.Both) && atLeast(e.ControlOnly, e.ShadowOnly+e.ControlOnly) < e.mostUnlikely() {
+		return Undecided // a control that differs that much more often is of another version, or has other data
+	}
 	if showed < noisyControl && float64(e.Both) < nearlyAll*float64(e.Triples) || e.Firm || e.alike() || chance <= likely || !e.Shaped || e.worseAlone() {
 		return Undecided
 	}

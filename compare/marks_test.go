@@ -75,3 +75,43 @@ func TestAnAnswerNamesWhatItMadeSeveralTimes(t *testing.T) {
 		t.Errorf("with another's: got %q, want %q", got, want)
 	}
 }
+
+// With a control, what is made anew by live and by it is so by the shadow, too.
+func TestWhatIsMadeAnewBesideAControl(t *testing.T) {
+	r := controlled(t)
+	v := begun(r)
+	location := func(collection, side string) func(i int) *Answer {
+		return func(i int) *Answer { return jsonAnswer(`{"href":"/` + collection + `/` + uuid(side, i) + `"}`) }
+	}
+	live, control := location("drafts", "a0"), location("drafts", "c0")
+	right, wrong := location("drafts", "b0"), location("orders", "d0")
+	for i := 0; i < 120; i++ {
+		addTriple(v, r, &Request{Method: "POST", Path: "/drafts", At: time.Now()}, live(i), right(i), control(i))
+		addTriple(v, r, &Request{Method: "POST", Path: "/copies", At: time.Now()}, live(1000+i), wrong(1000+i), control(1000+i))
+	}
+	want := []string{"real POST /copies $.href 120/120 120/120", "noise POST /drafts $.href 120/120 120/120"}
+	if got := judgedControlled(v.Snapshot().Account); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A control that differs far more often than the shadow is no second instance of live's
+// version with live's data, and what the shadow differs in beside it is no noise.
+func TestControlWithOtherData(t *testing.T) {
+	r := controlled(t)
+	v := begun(r)
+	total := numbers(`{"total":"%d.50"}`, 0)
+	rounded := numbers(`{"total":"%d.49"}`, 0)
+	other := numbers(`{"total":"%d.50"}`, 4711)
+	for i := 0; i < 120; i++ {
+		shadow := total(i)
+		if i%10 == 0 {
+			shadow = rounded(i)
+		}
+		addTriple(v, r, &Request{Method: "GET", Path: "/invoices", At: time.Now()}, total(i), shadow, other(i))
+	}
+	want := []string{"undecided GET /invoices $.total −0.01 12/120 120/120"}
+	if got := judgedControlled(v.Snapshot().Account); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

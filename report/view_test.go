@@ -227,3 +227,24 @@ func TestRefreshCanBePaused(t *testing.T) {
 		}
 	}
 }
+
+// The page says how the control did, where it is unfit, and what is judged without one.
+func TestPageSaysHowTheControlDid(t *testing.T) {
+	tests := []struct {
+		control Control
+		want    []string
+	}{
+		{Control{URL: "http://billing-old:8080", Answered: 1200}, []string{"Control http://billing-old:8080: 1,200 of 1,200 requests answered."}},
+		{Control{URL: "http://billing-old", Answered: 1, Failed: 2, Skipped: 3, Paused: true, LastError: "dial\x00 refused"},
+			[]string{`Control http://billing-old: 1 of 6 requests answered, 2 failed, 3 not sent while it was left alone; it is left alone now (paused); last error: dial\x00 refused.`}},
+		{Control{URL: "http://billing-old", Unfit: []string{"GET /a: 5 of its 20 answers have another status than live's"}, Without: []string{"GET /a", "POST /b"}},
+			[]string{"Control http://billing-old: 0 of 0 requests answered.", "The control is unfit at GET /a: 5 of its 20 answers have another status than live's.", "Judged without a control: GET /a, POST /b."}},
+		{Control{URL: "http://billing-old", Without: []string{"A", "B", "C", "D", "E", "F", "G"}},
+			[]string{"Control http://billing-old: 0 of 0 requests answered.", "Judged without a control: A, B, C, D, E and 2 other endpoints."}},
+	}
+	for _, test := range tests {
+		if got := controlLines(&test.control); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("got  %q\nwant %q", got, test.want)
+		}
+	}
+}

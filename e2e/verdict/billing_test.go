@@ -440,8 +440,8 @@ func cookie(attributes string) edit {
 	}
 }
 
-// status answers with another status, and with a text or a problem.
-func status(code int, body string) edit {
+// withStatus answers with another status, and with a text or a problem.
+func withStatus(code int, body string) edit {
 	return func(_ *instance, a *reply) string {
 		a.status, a.body = code, body
 		if !strings.HasPrefix(body, "{") {

@@ -359,7 +359,10 @@ type claim struct {
 	finding
 	judgement string // one or several
 	count     int64
-	got       map[string]int64 // by judgement
+	controls  int64 // triples in which the control differs from live
+
+	got         map[string]int64 // by judgement
+	gotControls int64
 }
 
 // truth puts together what the instances know.
@@ -388,18 +391,17 @@ func (tr *trial) truth() *truth {
 		for _, c := range differ {
 			f := finding{r.endpoint, c.key, c.relation}
 			if all.claims[f] == nil {
-				judgement := c.alone
-				if tr.controlled {
-					judgement = c.controlled
-				}
-				all.claims[f] = &claim{finding: f, judgement: judgement, got: map[string]int64{}}
+				all.claims[f] = &claim{finding: f, judgement: tr.judgementOf(c), got: map[string]int64{}}
 			}
 			if !slices.Contains(claims, all.claims[f]) {
 				all.claims[f].count++
 				claims = append(claims, all.claims[f])
 			}
 			for k := range tr.wrong {
-				wrong = wrong || c == &tr.wrong[k]
+				if c == &tr.wrong[k] {
+					wrong = true
+					all.claims[f].judgement = tr.judgementOf(c) // whatever else is there
+				}
 			}
 		}
 		if wrong {
@@ -416,6 +418,28 @@ func (tr *trial) truth() *truth {
 		all.pairs -= n
 	}
 	return all
+}
+
+func (tr *trial) judgementOf(c *change) string {
+	if tr.controlled {
+		return c.controlled
+	}
+	return c.alone
+}
+
+// witnessed counts, for each claim of noise, the triples in which the control differs from
+// live.
+func (tr *trial) witnessed(all *truth) {
+	for i := range tr.requests() {
+		counted := map[*claim]bool{}
+		for _, c := range tr.differ(tr.instances[live].said[i], tr.instances[control].said[i]) {
+			of := all.claims[finding{tr.ask(i).endpoint, c.key, c.relation}]
+			if of != nil && !counted[of] {
+				of.controls++
+				counted[of] = true
+			}
+		}
+	}
 }
 
 // differ returns the changes in which two answers are not the same.
@@ -471,7 +495,11 @@ func (tr *trial) check(t *testing.T, m *report.Middleware, page node) {
 			t.Errorf("%s of %s (%s) is %s in %d of %d pairs, want no difference", d.Key, d.Endpoint, d.Relation, d.Judgement, d.Count, d.Pairs)
 		} else {
 			found.got[d.Judgement] += d.Count
+			found.gotControls += d.ControlCount
 		}
+	}
+	if tr.controlled {
+		tr.checkControl(t, c, all)
 	}
 	for _, want := range all.claims {
 		count := int64(0)
@@ -500,6 +528,29 @@ func (tr *trial) check(t *testing.T, m *report.Middleware, page node) {
 	}
 	if got := section.all("p", "verdict")[0].text(); got != c.Headline {
 		t.Errorf("the page says %q, want %q", got, c.Headline)
+	}
+}
+
+// checkControl compares what the report says of the control.
+func (tr *trial) checkControl(t *testing.T, c *report.Comparison, all *truth) {
+	t.Helper()
+	if c.Control == nil {
+		t.Fatal("the report says nothing of the control")
+	}
+	if tr.witness != nil {
+		return
+	}
+	if c.Control.Answered != all.pairs || c.Control.Failed != 0 {
+		t.Errorf("the control answered %d times and failed %d times, want %d and none", c.Control.Answered, c.Control.Failed, all.pairs)
+	}
+	if len(tr.wrong) > 0 {
+		return
+	}
+	tr.witnessed(all)
+	for _, want := range all.claims {
+		if want.gotControls != want.controls {
+			t.Errorf("the control differs from live in %s of %s in %d triples, want %d", want.key, want.endpoint, want.gotControls, want.controls)
+		}
 	}
 }
 
@@ -601,9 +652,6 @@ func TestVerdictsOfReleasesAreRight(t *testing.T) {
 	var trials []*trial
 	for _, r := range releases() {
 		for _, controlled := range []bool{false, true} {
-			if controlled && !withControl {
-				continue
-			}
 			tr := s.trial(r, seed, controlled)
 			tr.configure(config)
 			trials = append(trials, tr)
@@ -634,8 +682,6 @@ func TestVerdictsOfReleasesAreRight(t *testing.T) {
 		t.Run(tr.name, func(t *testing.T) { tr.check(t, said[tr.name], page) })
 	}
 }
-
-const withControl = false
 
 // runTrial runs one release alone.
 func runTrial(t *testing.T, r *release) (*trial, testbed.Dynamic) {

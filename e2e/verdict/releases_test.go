@@ -248,7 +248,7 @@ func mistaken() []*release {
 			{key: "header Content-Disposition", alone: compare.Real, do: header("Content-Disposition", "attachment")}}},
 		{name: "next-page-off", ask: pages, in: 12, noise: []change{{do: nextPage(1)}}, wrong: []change{
 			{key: "header Link", alone: compare.Real, do: nextPage(2)}}},
-		{name: "retry-after-lost", in: 12, noise: []change{{do: status(429, `{"title":"too many requests"}`)}, {do: header("Retry-After", "30")}}, wrong: []change{
+		{name: "retry-after-lost", in: 12, noise: []change{{do: withStatus(429, `{"title":"too many requests"}`)}, {do: header("Retry-After", "30")}}, wrong: []change{
 			{key: "header Retry-After", relation: "missing", alone: compare.Real, do: header("Retry-After", "")}}},
 		{name: "heads-of-another-type", ask: heads, in: 12, wrong: []change{
 			{key: "header Content-Type", alone: compare.Real, do: header("Content-Type", "text/html")}}},
@@ -257,25 +257,25 @@ func mistaken() []*release {
 
 		// Statuses, and no answer.
 		{name: "204-for-200", ask: deletions, wrong: []change{
-			{key: "status", relation: "200/204", alone: compare.Real, do: status(204, "")}}},
+			{key: "status", relation: "200/204", alone: compare.Real, do: withStatus(204, "")}}},
 		{name: "not-found-now-and-then", in: 12, wrong: []change{
-			{key: "status", relation: "200/404", alone: compare.Real, do: status(404, `{"title":"no such invoice"}`)}}},
+			{key: "status", relation: "200/404", alone: compare.Real, do: withStatus(404, `{"title":"no such invoice"}`)}}},
 		{name: "found-what-is-not-there", at: every(16), old: []change{{do: func(s *instance, a *reply) string {
 			if every(16)(a.i) {
-				status(404, `{"title":"no such invoice"}`)(s, a)
+				withStatus(404, `{"title":"no such invoice"}`)(s, a)
 			}
 			return ""
 		}}}, wrong: []change{{key: "status", relation: "404/200", alone: compare.Real, do: func(*instance, *reply) string { return "200" }}}},
 		{name: "error-in-3-percent", n: 400, in: 12, wrong: []change{
-			{key: "status", relation: "200/500", alone: compare.Real, do: status(500, "no such table: invoices")}}},
+			{key: "status", relation: "200/500", alone: compare.Real, do: withStatus(500, "no such table: invoices")}}},
 		{name: "closes-in-3-percent", n: 400, in: 12, wrong: []change{
 			{key: "status", relation: "no answer", alone: compare.Real, do: instead(hangUp)}}},
 		{name: "breaks-off-in-3-percent", n: 400, in: 12, wrong: []change{
 			{key: "status", relation: "no answer", alone: compare.Real, do: instead(abort)}}},
 		{name: "empty-answers", in: 12, wrong: []change{
 			{key: "body", relation: "missing", alone: compare.Real, do: func(_ *instance, a *reply) string { a.body = ""; return "empty" }}}},
-		{name: "stack-trace-for-a-problem", in: 12, noise: []change{{do: status(422, `{"title":"no such customer"}`)}}, wrong: []change{
-			{key: "$.trace", relation: "added", alone: compare.Real, do: status(422, `{"title":"no such customer","trace":"at billing.Invoices.create(Invoices.java:4711)"}`)}}},
+		{name: "stack-trace-for-a-problem", in: 12, noise: []change{{do: withStatus(422, `{"title":"no such customer"}`)}}, wrong: []change{
+			{key: "$.trace", relation: "added", alone: compare.Real, do: withStatus(422, `{"title":"no such customer","trace":"at billing.Invoices.create(Invoices.java:4711)"}`)}}},
 		{name: "gzip-that-is-none", in: 12, wrong: []change{
 			{key: "body", alone: compare.Real, do: header("Content-Encoding", "gzip")}}},
 		{name: "wrong-where-seldom-asked", n: 300, at: every(25), ask: func(i int) request {
@@ -312,11 +312,11 @@ func mistaken() []*release {
 		{name: "total-off-amid-noise", ask: twice(invoices), in: 12, noise: []change{traceID, servedAt}, wrong: []change{
 			{key: "$.total", relation: "+0.01", alone: compare.Real, do: set("total", func(m money) any { return m + 1 })}}},
 		{name: "made-for-all-the-same", ask: twice(invoices), noise: []change{traceID}, wrong: []change{
-			{key: "$.traceId", alone: suspect, do: set("traceId", func(string) any { return "00000000-0000-0000-0000-000000000000" })}}},
+			{key: "$.traceId", alone: suspect, controlled: suspect, do: set("traceId", func(string) any { return "00000000-0000-0000-0000-000000000000" })}}},
 
 		// The control is no help.
 		{name: "down-with-the-control", swapped: true, in: 14, wrong: []change{
-			{key: "status", relation: "200/503", alone: compare.Real, controlled: suspect, do: status(503, "busy")}}},
+			{key: "status", relation: "200/503", alone: compare.Real, controlled: suspect, do: withStatus(503, "busy")}}},
 		{name: "control-with-the-data-of-another-day", in: 12, witness: []change{{do: set("total", func(m money) any { return m + 4711 })}}, wrong: []change{
 			{key: "$.total", relation: "+0.01", alone: compare.Real, controlled: suspect, do: set("total", func(m money) any { return m + 1 })}}},
 		{name: "total-off-and-a-control-that-is-down", in: 12, witness: []change{{do: instead(hangUp)}}, wrong: []change{
@@ -430,14 +430,14 @@ func right() []*release {
 			}}}},
 		{name: "errors-on-either-side", noise: []change{{do: func(s *instance, a *reply) string {
 			if a.i%7 == 0 {
-				return status(503, `{"title":"busy"}`)(s, a)
+				return withStatus(503, `{"title":"busy"}`)(s, a)
 			}
 			return ""
 		}}}},
 		{name: "control-that-is-down", ask: twice(invoices), noise: []change{traceID}, witness: []change{{do: instead(hangUp)}}},
 		{name: "control-that-is-busy-now-and-then", ask: twice(invoices), noise: []change{traceID}, witness: []change{{do: func(s *instance, a *reply) string {
 			if a.i%5 == 0 {
-				return status(503, "busy")(s, a)
+				return withStatus(503, "busy")(s, a)
 			}
 			return ""
 		}}}},
@@ -473,7 +473,7 @@ func unseen() []*release {
 			r := invoices(i)
 			r.endpoint = "GET /*/*" // a word that was seen so seldom may be a customer's
 			return r
-		}, wrong: []change{{key: "status", relation: "200/404", alone: compare.Real, do: status(404, "no such invoice")}}},
+		}, wrong: []change{{key: "status", relation: "200/404", alone: compare.Real, do: withStatus(404, "no such invoice")}}},
 		{name: "too-early-at-an-endpoint", n: 120, state: compare.StateEarly, reasons: []string{"POST /*: 12 of 20 requests that it takes"}, ask: func(i int) request {
 			if i%10 != 0 {
 				return invoices(i)

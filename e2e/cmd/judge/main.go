@@ -147,7 +147,7 @@ Written by ` + "`make judgement`" + `, with the rules of [compare/judgement.go](
 %s
 ## What it says
 
-- With a control, what differs by chance is hardly ever called real, at whatever rate and however often one looks. A bug is, unless it is as rare as the noise that it is in, or rarer: then it is undecided, or called noise. In a value that differs in nearly all answers anyway, whether it differs tells nothing: there its [relation](comparing.md#relations) has to, or nothing does.
+- With a control, what differs by chance is hardly ever called real, at whatever rate and however often one looks. A bug is, unless it is as rare as the noise that it is in, or rarer: then it is undecided, or called noise. In a value that differs in nearly all answers anyway, whether it differs tells nothing: there its [relation](equality.md#relations) has to, or nothing does.
 - Without one, only the mark of being made anew makes noise. What has none and differs now and then is called real, bug or not. What differs in nearly every answer is undecided: never green, and never certain.
 `
 
