@@ -143,7 +143,7 @@ func (r *release) mistaken(b book) map[int]bool {
 
 // answer is what the instance answers the i-th request, and what it knows of it.
 func (s *instance) answer(i int, wrong bool) (*reply, map[*change]string) {
-	a := s.book.answer(s.is.asked(i), i)
+	a := s.book.answer(s.is.ask(i), i)
 	said := map[*change]string{}
 	lists := [][]change{s.is.noise, s.is.old}
 	if s.name == control {
@@ -164,8 +164,6 @@ func (s *instance) answer(i int, wrong bool) (*reply, map[*change]string) {
 	}
 	return a, said
 }
-
-func (r *release) asked(i int) request { return r.ask(i) }
 
 // A trial is a release while it runs, with a control or without.
 type trial struct {
@@ -626,6 +624,7 @@ func (tr *trial) checkState(t *testing.T, c *report.Comparison) {
 	}
 }
 
+// seedVariable is where the environment has a run's seed.
 const seedVariable = "VERDICT_SEED"
 
 // runSeed is what a run takes its chances from: another one each time, or what the
