@@ -527,14 +527,14 @@ func TestTokensAreKeptInLittleMemory(t *testing.T) {
 	r := rules(t)
 	v := begun(r)
 	before := heap()
-	for i := 0; i < 200; i++ {
+	for i := 0; i < 50; i++ {
 		scan := strings.Repeat(fmt.Sprintf("iVBORw0KGgo%05d", i), 1500)
 		judge(v, r, "POST", "/scans", `{"scan":"A`+scan+`"}`, `{"scan":"B`+scan+`"}`)
 	}
-	if kept := int64(heap()) - int64(before); kept > 1<<20 {
-		t.Errorf("%d bytes are kept of 400 tokens", kept)
+	if kept := int64(heap()) - int64(before); kept > 1<<18 {
+		t.Errorf("%d bytes are kept of 100 tokens", kept)
 	}
-	want := []string{"noise POST /scans $.scan 200/200"}
+	want := []string{"noise POST /scans $.scan 50/50"}
 	if got := judged(v.Snapshot().Account); !reflect.DeepEqual(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
