@@ -18,6 +18,7 @@ type group struct {
 	sure   int64           // of made: and look as if they were
 	values map[string]bool // distinct ones on live's side, up to fewValues+1
 	fewest int             // how many distinct ones there are at least: those of another key for hashes
+	others map[string]bool // and on the shadow's
 
 	// Of the answers that were looked at since there is the group, those in which the
 	// value is.
@@ -47,7 +48,7 @@ type Example struct {
 }
 
 func newGroup(id, key, class string) *group {
-	return &group{id: id, key: key, class: class, values: map[string]bool{}, byRequest: map[string]string{}, relations: map[string]int64{}, every: 1}
+	return &group{id: id, key: key, class: class, values: map[string]bool{}, others: map[string]bool{}, byRequest: map[string]string{}, relations: map[string]int64{}, every: 1}
 }
 
 // The classes of differences of one key that are judged each for itself: values that
@@ -93,6 +94,9 @@ func (g *group) add(r *Rules, req *Request, live, shadow *Answer, d *Difference,
 	if len(g.values) <= fewValues {
 		g.values[value] = true
 	}
+	if len(g.others) <= fewValues {
+		g.others[d.Shadow.identity()] = true
+	}
 	g.noteChange(identity(req), value)
 	if d.Relation != "" && (g.relations[d.Relation] > 0 || len(g.relations) < maxRelations) {
 		g.relations[d.Relation]++
@@ -105,6 +109,7 @@ func (g *group) add(r *Rules, req *Request, live, shadow *Answer, d *Difference,
 func (g *group) forgetHashes() {
 	g.fewest = g.distinct()
 	g.values = map[string]bool{}
+	g.others = map[string]bool{}
 	if !g.changes {
 		g.byRequest = map[string]string{}
 	}
@@ -224,6 +229,11 @@ func (g *group) merge(o *group) {
 			g.values[value] = true
 		}
 	}
+	for value := range o.others {
+		if len(g.others) <= fewValues {
+			g.others[value] = true
+		}
+	}
 	for relation, n := range o.relations {
 		g.relations[relation] += n
 	}
@@ -249,6 +259,7 @@ func (g *group) evidence(e *endpoint) *Evidence {
 	if g.class == classMixed {
 		v.Mixed = g.count
 	}
+	v.Frozen = g.class == classValue && len(g.others) > 0 && len(g.values) >= 4*len(g.others)
 	if float64(g.sure) < nearlyAll*float64(g.count) {
 		v.Made = g.sure
 	}

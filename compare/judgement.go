@@ -42,6 +42,7 @@ type Evidence struct {
 	Made       int64 // pairs in which both values bear the mark of being made anew, and are new
 	Mixed      int64 // pairs in which the shadow has what belongs to something else of live's
 	Values     int   // distinct values on live's side, counted up to fewValues+1
+	Frozen     bool  // the shadow has one value, or two, where live's are several times as many
 	Safe       bool  // the endpoint's method is GET or HEAD
 	Changes    bool  // live's own value was seen to change between two equal requests
 
@@ -79,7 +80,7 @@ func judgeAlone(e *Evidence) string {
 	if e.Structural || e.Mixed > 0 {
 		return Real
 	}
-	if e.Made == e.Pairs {
+	if e.Made == e.Pairs && !e.frozen() {
 		if !e.Safe || e.Changes {
 			return Noise
 		}
@@ -113,7 +114,7 @@ func judgeControlled(e *Evidence) string {
 	if showed >= 2*(e.ShadowOnly+e.Both) && atLeast(e.ControlOnly, e.ShadowOnly+e.ControlOnly) < e.mostUnlikely() {
 		return Undecided // a control that differs that much more often is of another version, or has other data
 	}
-	if showed < noisyControl && float64(e.Both) < nearlyAll*float64(e.Triples) || e.Firm || e.alike() || chance <= likely || !e.Shaped || e.worseAlone() {
+	if showed < noisyControl && float64(e.Both) < nearlyAll*float64(e.Triples) || e.Firm || e.alike() || e.frozen() || chance <= likely || !e.Shaped || e.worseAlone() {
 		return Undecided
 	}
 	return Noise
@@ -145,6 +146,10 @@ func (e *Evidence) mostUnlikely() float64 {
 func (e *Evidence) alike() bool {
 	return e.Same > 0 && float64(e.Same) >= alike*float64(e.ShadowOnly+e.Both)
 }
+
+// frozen reports whether the shadow has the same value again and again where live makes
+// others: that is not made anew, whatever it looks like.
+func (e *Evidence) frozen() bool { return e.Frozen && e.Pairs >= fewValuesPairs }
 
 // worseAlone reports whether pairs without a control differ far more often than those with
 // one: what is known of those does not hold for them.

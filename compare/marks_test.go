@@ -115,3 +115,27 @@ func TestControlWithOtherData(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// What is the same again and again is not made anew, whatever it looks like: a code that
+// anybody can guess, or the time at which the service was started.
+func TestWhatIsTheSameAgainAndAgain(t *testing.T) {
+	at := time.Now()
+	started := at.Add(-5 * time.Second).UTC().Format(time.RFC3339Nano)
+	created := func(i int) string {
+		return `{"created":"` + at.Add(time.Duration(i)*time.Millisecond).UTC().Format(time.RFC3339Nano) + `"}`
+	}
+	code := func(side int) func(i int) *Answer {
+		return func(i int) *Answer { return jsonAnswer(`{"code":` + strconv.Itoa(100000+(i*side*7919)%900000) + `}`) }
+	}
+	r := controlled(t)
+	v := begun(r)
+	for i := 0; i < 120; i++ {
+		judge(v, r, "POST", "/drafts", created(i), `{"created":"`+started+`"}`)
+		addTriple(v, r, &Request{Method: "GET", Path: "/codes", At: at}, code(3)(i+1), code(0)(i), code(5)(i+1))
+		addTriple(v, r, &Request{Method: "GET", Path: "/others", At: at}, code(3)(i+1), code(7)(i+1), code(5)(i+1))
+	}
+	want := []string{"undecided GET /codes $.code 120/120 120/120", "undecided POST /drafts $.created −5 s 120/120", "noise GET /others $.code 120/120 120/120"}
+	if got := judgedControlled(v.Snapshot().Account); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
