@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"html"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
@@ -313,6 +314,12 @@ func mistaken() []*release {
 			{key: "$.total", relation: "+0.01", alone: compare.Real, do: set("total", func(m money) any { return m + 1 })}}},
 		{name: "made-for-all-the-same", ask: twice(invoices), noise: []change{traceID}, wrong: []change{
 			{key: "$.traceId", alone: suspect, controlled: suspect, do: set("traceId", func(string) any { return "00000000-0000-0000-0000-000000000000" })}}},
+		{name: "code-always-the-same", noise: []change{{key: "$.code", alone: compare.Undecided, do: fresh("code", oneTimeCode)}}, wrong: []change{
+			{key: "$.code", alone: suspect, controlled: suspect, do: add("code", 123456)}}},
+		{name: "banner-always-the-same", noise: []change{{key: "$.banner", alone: suspect, controlled: harmless, do: fresh("banner", func(s *instance) any { return s.chance(6) })}}, wrong: []change{
+			{key: "$.banner", alone: suspect, controlled: suspect, do: add("banner", 7)}}},
+		{name: "created-when-the-service-was", ask: drafts, noise: []change{{key: "$.created", alone: compare.Noise, do: fresh("created", zoneless(0))}}, wrong: []change{
+			{key: "$.created", alone: suspect, controlled: suspect, do: add("created", zoneless(-3*time.Second)(&instance{random: rand.New(rand.NewPCG(0, 0))}))}}},
 
 		// The control is no help.
 		{name: "down-with-the-control", swapped: true, in: 14, wrong: []change{
@@ -351,7 +358,7 @@ func right() []*release {
 		})}}},
 		{name: "offer-expires-in-30-days", noise: []change{{key: "$.expires", alone: suspect, controlled: harmless, do: fresh("expires", inDays(30))}}},
 		{name: "drawn-by-lot", noise: []change{{key: "$.banner", alone: suspect, controlled: harmless, do: fresh("banner", func(s *instance) any { return s.chance(6) })}}},
-		{name: "one-time-code", noise: []change{{key: "$.code", alone: compare.Undecided, do: fresh("code", func(s *instance) any { return 100000 + s.chance(900000) })}}},
+		{name: "one-time-code", noise: []change{{key: "$.code", alone: compare.Undecided, do: fresh("code", oneTimeCode)}}},
 		{name: "set-in-any-order", noise: []change{anyOrder}},
 		{name: "set-in-any-order-that-is-told", compare: testbed.Values{"unordered": "$.lines"}, noise: []change{{do: anyOrder.do}}},
 		{name: "problems-with-an-instance", noise: []change{{key: "$.instance", alone: compare.Undecided, do: func(s *instance, a *reply) string {
@@ -545,3 +552,5 @@ func zoneless(east time.Duration) func(*instance) any {
 		return time.Now().UTC().Add(east + time.Duration(s.chance(1e9))).Format("2006-01-02T15:04:05.000")
 	}
 }
+
+func oneTimeCode(s *instance) any { return 100000 + s.chance(900000) }
