@@ -38,7 +38,7 @@ func TestNoiseGoesInTwoSteps(t *testing.T) {
 		return testbed.Dynamic{}.
 			Service("billing", live.URL()).
 			Report().
-			Mirror(middleware, testbed.Values{"url": shadow.URL(), "compare": options}).
+			Mirror(middleware, testbed.Values{"url": shadow.URL(), "maxInFlight": 1000, "compare": options}).
 			Router("billing", host("billing"), "billing", middleware)
 	}
 	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: config(testbed.Values{})})
