@@ -67,7 +67,7 @@ func sendUnusual(m *middleware, rw http.ResponseWriter, req *http.Request) bool 
 	}
 	body, answered, taken := takeBody(m, rw, req)
 	if taken {
-		m.shadow.copies <- copyOf(req, body, contextFor(req, body))
+		m.shadow.intake <- copyOf(req, body, contextFor(req, body))
 	}
 	return answered
 }

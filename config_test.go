@@ -18,7 +18,7 @@ func TestConfigDefaults(t *testing.T) {
 	if o.mistaken > 0 {
 		t.Fatalf("the defaults are refused: %s", o.remark())
 	}
-	if o.percent != 100 || o.sampleBy != "" || len(o.methods) != 0 || !o.mirrorBody || o.maxBodySize != 1<<20 || o.stream ||
+	if o.percent != 100 || o.sampleBy != "" || o.sequenceBy != "" || len(o.methods) != 0 || !o.mirrorBody || o.maxBodySize != 1<<20 || o.stream ||
 		o.maxInFlight != 100 || o.timeout != 5*time.Second || o.maxPause != 30*time.Second || !o.passHostHeader || o.tlsConfig != nil {
 		t.Errorf("got %+v, want the documented defaults", o)
 	}
@@ -40,6 +40,12 @@ func TestConfigAcceptsWhatTheDocumentationSays(t *testing.T) {
 		{"no rate", func(c *Config) { c.set("maxRate", "") }, func(o *options) bool { return o.maxRate == 0 }},
 		{"header", func(c *Config) { c.set("sampleBy", "header: x-customer-id") }, func(o *options) bool { return o.sampleBy == "header:X-Customer-Id" }},
 		{"cookie", func(c *Config) { c.set("sampleBy", "cookie:session") }, func(o *options) bool { return o.sampleBy == "cookie:session" }},
+		{"a sequence", func(c *Config) { c.set("sequenceBy", "header: x-customer-id") }, func(o *options) bool { return o.sequenceBy == "header:X-Customer-Id" }},
+		{"a sequence in a sample", func(c *Config) {
+			c.set("percent", 10)
+			c.set("sampleBy", "cookie:session")
+			c.set("sequenceBy", "Cookie: session")
+		}, func(o *options) bool { return o.sequenceBy == "cookie:session" }},
 		{"client's address", func(c *Config) { c.set("sampleBy", "clientip") }, func(o *options) bool { return o.sampleBy == "clientIP" }},
 		{"methods as a label has them", func(c *Config) { c.set("methods", []string{"POST", " put ", " PATCH"}) }, func(o *options) bool {
 			return len(o.methods) == 3 && o.methods["PUT"] && o.methods["PATCH"]
@@ -152,6 +158,16 @@ func TestConfigRefusesMistakes(t *testing.T) {
 		{"rate above any", func(c *Config) { c.set("maxRate", "100001") }, []string{`maxRate: "100001"`}},
 		{"header that guards against loops", func(c *Config) { c.set("customRequestHeaders", map[string]string{"x-mirror-token": "1"}) }, []string{"customRequestHeaders.x-mirror-token: takes any name but X-Mirrored-By and X-Mirror-Token"}},
 		{"sample by nothing known", func(c *Config) { c.set("sampleBy", "path") }, []string{`sampleBy: "path"`, "header:NAME, cookie:NAME or clientIP"}},
+		{"a sequence by nothing known", func(c *Config) { c.set("sequenceBy", "path") }, []string{`sequenceBy: "path"`, "header:NAME, cookie:NAME or clientIP"}},
+		{"a sequence with gaps", func(c *Config) {
+			c.set("percent", 10)
+			c.set("sequenceBy", "clientIP")
+		}, []string{`sequenceBy: "clientIP": takes percent: 100, or a sampleBy that is the same`}},
+		{"a sequence in a sample by another", func(c *Config) {
+			c.set("percent", 10)
+			c.set("sampleBy", "header:X-Customer-Id")
+			c.set("sequenceBy", "clientIP")
+		}, []string{`sequenceBy: "clientIP": takes percent: 100, or a sampleBy that is the same`}},
 		{"sample by no name", func(c *Config) { c.set("sampleBy", "header:") }, []string{`sampleBy: "header:"`}},
 		{"sample by a name with a space", func(c *Config) { c.set("sampleBy", "cookie:a b") }, []string{`sampleBy: "cookie:a b"`}},
 		{"method with a space", func(c *Config) { c.set("methods", []string{"POST PUT"}) }, []string{`methods: "POST PUT"`}},

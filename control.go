@@ -34,6 +34,7 @@ func newControl(m *mirror, o *options) *shadow {
 	as := *o
 	as.target = o.control
 	as.control = nil
+	as.sequenceBy = "" // the shadow's workers hand copies over in their order
 	c := prepareShadow(own, &as)
 	c.isControl = true
 	return c

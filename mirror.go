@@ -113,13 +113,17 @@ func mirroring(m *middleware, o *options) http.Handler {
 	s := m.shadow
 	inFlight := &s.mirror.inFlight
 	places := s.maxInFlight
-	copies := s.copies
+	intake := s.intake
 	leftAlone := s.pause.leftAlone
 	take := taker(m, o)
 	simple := o.compare == nil && s.limit == nil
 	takeMarked := markTaker(s)
 	takeFull := fullTaker(m, take)
 	takeProbe := prober(m, take, takeFull)
+	if s.sequencer != nil {
+		takeFull = losingFullTaker(m, take)
+		takeProbe = losingProber(m, take, takeFull)
+	}
 	return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		do := take
 		if req.Header[markerHeader] != nil {
@@ -129,7 +133,7 @@ func mirroring(m *middleware, o *options) http.Handler {
 		} else if inFlight.Add(1) > places {
 			do = takeFull
 		} else if req.Body == http.NoBody && simple {
-			copies <- req.Clone(background)
+			intake <- req.Clone(background)
 			do = nil
 		}
 		if do == nil || !do(rw, req) {
@@ -178,7 +182,7 @@ func sender(m *middleware, o *options) func(http.ResponseWriter, *http.Request) 
 func bodySender(m *middleware) func(http.ResponseWriter, *http.Request) bool {
 	most := m.shadow.smallBody
 	excludedType := m.shadow.excluded
-	copies := m.shadow.copies
+	intake := m.shadow.intake
 	if natively {
 		most = 0
 	}
@@ -196,16 +200,16 @@ func bodySender(m *middleware) func(http.ResponseWriter, *http.Request) bool {
 		req.TransferEncoding = nil
 		out := req.Clone(background)
 		out.Body = io.NopCloser(bytes.NewReader(body))
-		copies <- out
+		intake <- out
 		return false
 	}
 }
 
 // bodilessSender is for a shadow that gets no bodies: live's is left alone.
 func bodilessSender(m *middleware) func(http.ResponseWriter, *http.Request) bool {
-	copies := m.shadow.copies
+	intake := m.shadow.intake
 	return func(_ http.ResponseWriter, req *http.Request) bool {
-		copies <- req.Clone(background)
+		intake <- req.Clone(background)
 		return false
 	}
 }
@@ -331,7 +335,7 @@ func whyNot(m *middleware, req *http.Request) *atomic.Int64 {
 		return &s.mirror.counts.large
 	}
 	if (req.ContentLength < 0 || req.ContentLength > s.smallBody) && bodiesAwaited(s) > (s.maxInFlight+1)/2 {
-		return &s.mirror.counts.full
+		return fullOfBodies(s)
 	}
 	return nil
 }

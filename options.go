@@ -23,6 +23,7 @@ type options struct {
 	target         *url.URL
 	percent        float64
 	sampleBy       string          // as sampleValue takes it
+	sequenceBy     string          // likewise; "": copies go in no sequence
 	methods        map[string]bool // empty: all
 	maxRate        int             // copies in any one second; 0: no limit
 	mirrorBody     bool
@@ -101,6 +102,9 @@ var optionTable = []option{
 	// Those without one are sampled at random. clientIP is the address of the
 	// connection's other end, as in Traefik's ClientIP matcher.
 	{name: "sampleBy", takes: "header:NAME, cookie:NAME or clientIP", read: readSampleBy},
+
+	// Copies with the same value reach the shadow one after the other, in live's order.
+	{name: "sequenceBy", takes: "header:NAME, cookie:NAME or clientIP", read: readSequenceBy},
 
 	// The only HTTP methods to mirror, in any case; none means all.
 	{name: "methods", takes: "HTTP methods, such as POST,PUT", list: true, read: readMethods},
@@ -306,6 +310,15 @@ func readMaxRate(p *parser, v *given) bool {
 func readSampleBy(p *parser, v *given) bool {
 	var ok bool
 	p.o.sampleBy, ok = parseSampleBy(v.text)
+	return ok
+}
+
+func readSequenceBy(p *parser, v *given) bool {
+	var ok bool
+	p.o.sequenceBy, ok = parseSampleBy(v.text)
+	if ok && p.o.sequenceBy != "" && p.o.percent < 100 && p.o.sampleBy != p.o.sequenceBy {
+		p.refuse("sequenceBy", shown(v.text), "percent: 100, or a sampleBy that is the same: what is drawn at random leaves gaps in a sequence")
+	}
 	return ok
 }
 

@@ -170,6 +170,7 @@ func changes(t *testing.T) map[string]interface{} {
 		"percent":                50,
 		"maxRate":                "50",
 		"sampleBy":               "header:X-Customer-Id",
+		"sequenceBy":             "header:X-Customer-Id",
 		"methods":                "GET",
 		"mirrorBody":             false,
 		"maxBodySize":            "2MiB",

@@ -37,7 +37,7 @@ func comparer(m *middleware) func(http.ResponseWriter, *http.Request) bool {
 func bodilessComparer(m *middleware) func(http.ResponseWriter, *http.Request) bool {
 	next := m.next
 	rules := m.shadow.rules
-	copies := m.shadow.copies
+	intake := m.shadow.intake
 	return func(rw http.ResponseWriter, req *http.Request) bool {
 		if req.Header["Upgrade"] != nil || req.Method == http.MethodConnect {
 			return compareUnusual(m, rw, req)
@@ -49,7 +49,7 @@ func bodilessComparer(m *middleware) func(http.ResponseWriter, *http.Request) bo
 		if req.Method == http.MethodHead {
 			p.most = -1
 		}
-		copies <- req.Clone(context.WithValue(background, pairKey, p))
+		intake <- req.Clone(context.WithValue(background, pairKey, p))
 		serveRecorded(p, next, rw, req)
 		return true
 	}
@@ -60,7 +60,7 @@ func bodilessComparer(m *middleware) func(http.ResponseWriter, *http.Request) bo
 func bodyComparer(m *middleware) func(http.ResponseWriter, *http.Request) bool {
 	next := m.next
 	rules := m.shadow.rules
-	copies := m.shadow.copies
+	intake := m.shadow.intake
 	most := m.shadow.smallBody
 	excludedType := m.shadow.excluded
 	if natively || !m.shadow.mirrorBody {
@@ -79,7 +79,7 @@ func bodyComparer(m *middleware) func(http.ResponseWriter, *http.Request) bool {
 		p := &pair{rules: rules, most: rules.MaxBodySize, done: make(chan bool, 1), request: compare.Request{Method: req.Method, Path: req.URL.Path, At: time.Now(), Body: body}}
 		out := req.Clone(context.WithValue(background, pairKey, p))
 		out.Body = io.NopCloser(bytes.NewReader(body))
-		copies <- out
+		intake <- out
 		serveRecorded(p, next, rw, req)
 		return true
 	}
@@ -96,7 +96,7 @@ func compareUnusual(m *middleware, rw http.ResponseWriter, req *http.Request) bo
 		abandon(p, compare.Stream)
 	}
 	p.request.Body = body
-	m.shadow.copies <- copyOf(req, body, context.WithValue(contextFor(req, body), pairKey, p))
+	m.shadow.intake <- copyOf(req, body, context.WithValue(contextFor(req, body), pairKey, p))
 	if p.settled.Load() {
 		return false
 	}
@@ -127,6 +127,8 @@ func noteReason(s *shadow, req *http.Request, reason *atomic.Int64) {
 		noteDropped(s, req, droppedLarge)
 	} else if reason == &counts.incomplete {
 		noteDropped(s, req, droppedIncomplete)
+	} else if reason == &counts.full && s.sequencer != nil {
+		lose(s.sequencer, req)
 	}
 }
 
@@ -134,6 +136,9 @@ func noteReason(s *shadow, req *http.Request, reason *atomic.Int64) {
 // compared. It is called on the live path, which must not wait for the verdict's lock.
 func noteDropped(s *shadow, req *http.Request, reason string) {
 	if s.rules != nil {
+		if s.sequencer != nil {
+			lose(s.sequencer, req)
+		}
 		go tellDropped(s.mirror, req.Method, req.URL.Path, reason)
 	}
 }
@@ -187,7 +192,7 @@ type pair struct {
 
 	third *third // the control's part; nil: there is none. The worker's
 
-	unfit string // why the shadow's answer, though it is one, is not compared; "" where it is. The worker's
+	unfit string // why the shadow's answer, though it is one, is not compared; "" where it is. The worker's; before that the dispatcher's
 }
 
 // pairKey is where a copy's context has its pair. A pointer, because the interpreter
@@ -432,6 +437,8 @@ func judge(s *shadow, p *pair, request http.Header, took time.Duration, err erro
 	switch {
 	case p.skip != "":
 		finding = compare.Skip(p.skip)
+	case p.unfit == compare.SequenceLost:
+		finding = compare.Skip(p.unfit)
 	case missing && noUpstream(&p.live):
 		finding = compare.Skip(compare.ShadowFailed)
 	case missing:

@@ -70,6 +70,9 @@ type pause struct {
 	// turn is true while a copy may become the probe.
 	turn atomic.Bool
 
+	// begun is how many pauses have begun: what has waited since before one is not sent.
+	begun atomic.Int64
+
 	mu       sync.Mutex
 	state    string
 	failures int           // in a row, while it is well
@@ -154,6 +157,7 @@ func (p *pause) begin(most time.Duration, err error, now time.Time) string {
 		length = 2 * p.length
 	}
 	p.began = now
+	p.begun.Add(1)
 	p.leftAlone.put()
 	p.wait(length, most, now)
 	p.tells = p.told.IsZero() || now.Sub(p.told) >= summaryInterval

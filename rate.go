@@ -82,14 +82,18 @@ func (l *limiter) take(now time.Duration) bool {
 // when it is sent.
 func limited(m *middleware, limit *limiter, take func(http.ResponseWriter, *http.Request) bool) func(http.ResponseWriter, *http.Request) bool {
 	oldest := &limit.oldest
-	copies := m.shadow.copies
+	intake := m.shadow.intake
 	simple := m.shadow.rules == nil
+	drop := dropForRate
+	if m.shadow.sequencer != nil {
+		drop = loseForRate
+	}
 	return func(rw http.ResponseWriter, req *http.Request) bool {
 		if int64(time.Since(started))-oldest.Load() < int64(rateWindow) {
-			return dropForRate(m.shadow, req)
+			return drop(m.shadow, req)
 		}
 		if simple && req.Body == http.NoBody {
-			copies <- req.Clone(background) // as in mirroring
+			intake <- req.Clone(background) // as in mirroring
 			return false
 		}
 		return take(rw, req)
@@ -118,5 +122,5 @@ func dropCopyForRate(w *worker, out *http.Request) {
 	}
 	out.Body = http.NoBody
 	w.busy = false
-	notMirrored(s.mirror, &s.mirror.counts.rate)
+	endUnsent(s, out, &s.mirror.counts.rate, true)
 }

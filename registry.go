@@ -29,7 +29,8 @@ type mirror struct {
 	inFlight atomic.Int64 // places taken
 	counts   *counts
 	verdict  *compare.Verdict
-	limit    *limiter // nil: there has not been a maxRate, or there is none; guarded by mirrorsMu
+	limit    *limiter  // nil: there has not been a maxRate, or there is none; guarded by mirrorsMu
+	sequence *sequence // nil: there has not been a sequenceBy; guarded by mirrorsMu
 
 	options *options // the newest; guarded by mirrorsMu
 

@@ -153,6 +153,9 @@ func (m *mirror) configured() *report.Middleware {
 			address, paused, lastError := m.shadow.controlState()
 			r.Control = &report.Control{URL: address, Paused: paused, LastError: lastError}
 		}
+		if q := m.shadow.sequencer; q != nil {
+			r.Sequence = reportSequence(q, m.shadow.sequence)
+		}
 	}
 	if m.fault != nil {
 		r.ConfigErrors = m.fault.mistaken

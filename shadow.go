@@ -70,6 +70,12 @@ type shadow struct {
 	copies chan *http.Request
 	idle   chan bool // a token for each worker that waits for a copy
 
+	// intake takes copies from the live path: copies itself, or where they go in
+	// sequences the dispatcher's channel, which has as much room. See sequence.go.
+	intake    chan *http.Request
+	sequencer *sequencer // nil: they do not
+	sequence  *sequence  // the mirror's; nil likewise
+
 	mu      sync.Mutex
 	workers atomic.Int64 // changed with mu held
 	tending tending
@@ -150,6 +156,7 @@ func prepareShadow(m *mirror, o *options) *shadow {
 		s.excluded = noType
 	}
 	s.copies = make(chan *http.Request, 2*s.maxInFlight+mostTokens)
+	s.intake = s.copies
 	s.idle = make(chan bool, s.maxInFlight+2)
 	s.customizes = !s.passHost || len(s.setHeaders) > 0 || len(s.removeHeaders) > 0
 	// The standard library's own, so that for every request it runs compiled.
@@ -158,6 +165,9 @@ func prepareShadow(m *mirror, o *options) *shadow {
 	s.hostPort, s.host = hostsOf(o.target)
 	s.over2 = newMultiplexer(o, s.hostPort)
 	s.secure = s.over2.secure
+	if o.sequenceBy != "" {
+		sequenceCopies(s, o)
+	}
 	s.workers.Store(1)
 	return s
 }
@@ -184,6 +194,8 @@ type worker struct {
 	probes     bool        // that copy is the probe: see pause
 	rests      bool        // a sentry is to take its place
 	connection *connection // over HTTP/1.1; nil: none
+
+	out *http.Request // the copy, where it goes in a sequence
 }
 
 // startWorker is work. A variable, because interpreted the frame of a function that
@@ -233,6 +245,8 @@ func sendCopies(w *worker) {
 		requestID  = s.requestID
 		control    = controlOf(s)
 		isControl  = s.isControl
+		sequencer  = s.sequencer
+		intake     = s.intake
 		matches    = s.mirror.verdict.Matches
 		head       = &bytes.Buffer{}
 		lines      = &bytes.Buffer{} // of headers
@@ -285,6 +299,9 @@ func sendCopies(w *worker) {
 			continue
 		}
 		w.busy = true
+		if sequencer != nil {
+			w.out = out
+		}
 		if len(idle) == 0 {
 			addWorker(s)
 		}
@@ -299,7 +316,7 @@ func sendCopies(w *worker) {
 				reason = excluded(s, out)
 				if reason != nil {
 					w.busy = false
-					notMirrored(s.mirror, reason)
+					endUnsent(s, out, reason, false)
 					continue
 				}
 			}
@@ -525,7 +542,7 @@ func sendCopies(w *worker) {
 				token, ok = <-pairOfCopy.done
 				pairOfCopy.done <- token // judge asks, too
 				// Most pairs are the same to the byte, and judged here.
-				if pairOfCopy.skip == "" && pairOfCopy.live.Status == res.StatusCode && sameBody(pairOfCopy, kept) {
+				if pairOfCopy.skip == "" && pairOfCopy.unfit == "" && pairOfCopy.live.Status == res.StatusCode && sameBody(pairOfCopy, kept) {
 					// In most all headers are the same; or all lines of those that are
 					// compared, of which there may be many, so they are not asked one by one.
 					lives = pairOfCopy.live.Header
@@ -582,7 +599,12 @@ func sendCopies(w *worker) {
 			res.Body = http.NoBody
 		}
 		w.busy = false
-		inFlight.Add(-1)
+		if sequencer == nil {
+			inFlight.Add(-1)
+		} else { // endCopy, written out
+			out.Close = err != nil
+			intake <- out
+		}
 	}
 }
 
@@ -601,7 +623,7 @@ func leaveAlone(w *worker, out *http.Request) {
 	}
 	out.Body = http.NoBody
 	w.busy = false
-	releasePlace(w.shadow.mirror)
+	endCopy(w.shadow, out, true)
 }
 
 // conclude tells the pause how the exchange with the shadow has ended.
@@ -720,6 +742,6 @@ func endWorker(w *worker, v interface{}) {
 		err := fmt.Errorf("%w: %v", errPanic, v)
 		conclude(w, false, err)
 		s.mirror.counts.fail(err)
-		releasePlace(s.mirror)
+		endCopy(s, w.out, true)
 	}
 }

@@ -70,7 +70,7 @@ type smallCopy struct {
 func (c *smallCopy) Write(p []byte) (int, error) {
 	c.rest = c.rest[copy(c.rest, p):]
 	if len(c.rest) == 0 && c.decided.CompareAndSwap(false, true) {
-		c.shadow.copies <- c.out
+		c.shadow.intake <- c.out
 	}
 	return len(p), nil
 }
@@ -97,7 +97,7 @@ func serveBeside(m *middleware, rw http.ResponseWriter, req *http.Request) bool 
 	// A middleware before this one may have wrapped the body of a request that has
 	// none; live's proxy does not read it then, and it would not reach its end.
 	if req.ContentLength == 0 || !s.mirrorBody || req.Body == nil || req.Body == http.NoBody {
-		s.copies <- req.Clone(background)
+		s.intake <- req.Clone(background)
 		return false
 	}
 	c := &bodyCopy{m: m, out: req.Clone(req.Context()), body: req.Body}
@@ -118,7 +118,7 @@ func compareBeside(m *middleware, rw http.ResponseWriter, req *http.Request) {
 	out := req.Clone(context.WithValue(req.Context(), pairKey, p))
 	if req.ContentLength == 0 || !m.shadow.mirrorBody || req.Body == nil || req.Body == http.NoBody {
 		withoutBody(out)
-		m.shadow.copies <- out
+		m.shadow.intake <- out
 	} else {
 		c := &bodyCopy{m: m, out: out, body: req.Body, pair: p}
 		c.keepBeside(req)

@@ -50,6 +50,7 @@ type tending struct {
 // come to yet.
 type lateness struct {
 	copies chan *http.Request
+	intake chan *http.Request // the dispatcher's; nil: there is none
 	mirror *mirror
 	until  time.Time
 }
@@ -121,7 +122,7 @@ func forgetWhatIsOver(over map[*shadow]bool, now time.Time) {
 		}
 		s.tending.listed = false
 		if s.retired.Load() {
-			late = append(late, &lateness{copies: s.copies, mirror: s.mirror, until: now.Add(abandonAfter)})
+			late = append(late, &lateness{copies: s.copies, intake: intakeOf(s), mirror: s.mirror, until: now.Add(abandonAfter)})
 		}
 	}
 	tended = going
@@ -130,6 +131,8 @@ func forgetWhatIsOver(over map[*shadow]bool, now time.Time) {
 		loseLateCopies(l)
 		if now.Before(l.until) {
 			left = append(left, l)
+		} else if l.intake != nil {
+			l.intake <- stop
 		}
 	}
 	late = left
@@ -143,7 +146,11 @@ func loseLateCopies(l *lateness) {
 		out, ok = <-l.copies
 		if ok && out != stop && out != rest {
 			l.mirror.counts.fail(errLate)
-			releasePlace(l.mirror)
+			if l.intake == nil {
+				releasePlace(l.mirror)
+			} else {
+				giveBack(l.intake, out, true)
+			}
 		}
 	}
 }
@@ -202,14 +209,15 @@ func tendIdle(s *shadow) bool {
 func tendRetired(s *shadow, now time.Time) bool {
 	t := &s.tending
 	over := now.Sub(t.retired) > serveLate
+	holds := s.sequencer != nil && holdsCopies(s.sequencer, over)
 	s.over2.closeIdle()
 	idle := len(s.idle)
-	if now.Sub(t.retired) < linger {
+	if now.Sub(t.retired) < linger || holds {
 		idle--
 	}
 	if len(s.copies) == 0 {
 		sendTokens(s, stop, idle)
-	} else if s.workers.Load() == 0 && !over {
+	} else if s.workers.Load() == 0 && (!over || holds) {
 		s.workers.Add(1)
 		go startWorker(s)
 	}
@@ -217,7 +225,7 @@ func tendRetired(s *shadow, now time.Time) bool {
 		t.delay = maxTendInterval
 	}
 	t.due = now.Add(t.delay)
-	return over && s.workers.Load() == 0
+	return over && !holds && s.workers.Load() == 0
 }
 
 // sendTokens sends a token to n workers that wait, or to as many as there is room for.

@@ -85,19 +85,20 @@ const (
 
 // Why a pair is not compared.
 const (
-	TooLarge     = "too_large"    // both answers are larger than Rules.MaxBodySize, and not the same
-	Encoding     = "encoding"     // an answer is compressed in a way that is not understood
-	Stream       = "stream"       // live's answer has no end to wait for
-	Conditional  = "conditional"  // one says that the client's copy is good, which each server knows of its own only
-	LiveBroken   = "live_broken"  // live's answer did not come to its end
-	LiveSlow     = "live_slow"    // live's answer took too much longer than the shadow's
-	ShadowFailed = "shadow_error" // the shadow could not be asked
-	TooComplex   = "too_complex"  // it would take too long to find out whether they differ
-	Internal     = "internal"     // the comparison itself failed
+	TooLarge     = "too_large"     // both answers are larger than Rules.MaxBodySize, and not the same
+	Encoding     = "encoding"      // an answer is compressed in a way that is not understood
+	Stream       = "stream"        // live's answer has no end to wait for
+	Conditional  = "conditional"   // one says that the client's copy is good, which each server knows of its own only
+	LiveBroken   = "live_broken"   // live's answer did not come to its end
+	LiveSlow     = "live_slow"     // live's answer took too much longer than the shadow's
+	ShadowFailed = "shadow_error"  // the shadow could not be asked
+	TooComplex   = "too_complex"   // it would take too long to find out whether they differ
+	SequenceLost = "sequence_lost" // the shadow lacks what an earlier request of the same client has changed
+	Internal     = "internal"      // the comparison itself failed
 )
 
 // Reasons are all of them, in the order in which reports have them.
-var Reasons = []string{TooLarge, Encoding, Stream, Conditional, LiveBroken, LiveSlow, ShadowFailed, TooComplex, Internal}
+var Reasons = []string{TooLarge, Encoding, Stream, Conditional, LiveBroken, LiveSlow, ShadowFailed, TooComplex, SequenceLost, Internal}
 
 // A Difference is one thing in which two answers differ.
 type Difference struct {

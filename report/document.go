@@ -48,6 +48,8 @@ type Middleware struct {
 
 	InFlight int64 `json:"inFlight"` // under way
 
+	Sequence *Sequence `json:"sequence"` // null without sequenceBy
+
 	// Answers are those of the shadow by class of status, see AnswerClasses.
 	Answers map[string]int64 `json:"answers"`
 
@@ -86,6 +88,15 @@ type State struct {
 	// the last five minutes as it takes.
 	Failing bool   `json:"failing"`
 	Recent  Recent `json:"recent"`
+}
+
+// A Sequence says how copies fare that wait for one another.
+type Sequence struct {
+	By          string  `json:"by"`          // as the option has it
+	Waiting     int64   `json:"waiting"`     // copies that wait for the one before
+	LongestWait float64 `json:"longestWait"` // for how long the oldest of them has
+	Unordered   int64   `json:"unordered"`   // requests without the value, since the start
+	LostValues  int64   `json:"lostValues"`  // values that have lost an unsafe copy, of those remembered
 }
 
 // Recent is how the shadow did of late.

@@ -47,6 +47,7 @@ func WriteMetrics(w io.Writer, d *Document) error {
 		func(r *Middleware) int64 { return r.AnswerBytes })
 	m.gauge("mirror_in_flight_requests", "Requests that are being mirrored.",
 		func(r *Middleware) int64 { return r.InFlight })
+	m.sequences()
 	m.gauge("mirror_paused", "Whether the shadow is left alone because it keeps failing: 1 or 0.",
 		func(r *Middleware) int64 { return paused(r) })
 	m.counters("mirror_compared_requests_total", "Pairs of answers, by outcome.",
@@ -90,6 +91,27 @@ func (m *metrics) info() {
 	for _, r := range m.document.Middlewares {
 		if r.Shadow != "" {
 			m.sample("mirror_info", label("middleware", r.Name)+","+label("url", r.Shadow)+","+label("percent", strconv.FormatFloat(r.Percent, 'g', -1, 64)), "1")
+		}
+	}
+}
+
+// sequences says how copies wait for one another, where they do.
+func (m *metrics) sequences() {
+	m.sequence("mirror_sequence_waiting_requests", "Copies that wait for the one before with the same value, and keep their places in flight meanwhile.", "gauge",
+		func(s *Sequence) string { return strconv.FormatInt(s.Waiting, 10) })
+	m.sequence("mirror_sequence_longest_wait_seconds", "For how long the copy has waited that waits longest; 0 where none waits.", "gauge",
+		func(s *Sequence) string { return strconv.FormatFloat(s.LongestWait, 'g', -1, 64) })
+	m.sequence("mirror_sequence_unordered_requests_total", "Copies of requests without the value, which wait for none.", "counter",
+		func(s *Sequence) string { return strconv.FormatInt(s.Unordered, 10) })
+	m.sequence("mirror_sequence_lost_values", "Values that have lost a copy that may have changed something, of those remembered: their later pairs are skipped as sequence_lost.", "gauge",
+		func(s *Sequence) string { return strconv.FormatInt(s.LostValues, 10) })
+}
+
+func (m *metrics) sequence(name, help, kind string, value func(*Sequence) string) {
+	m.head(name, help, kind)
+	for _, r := range m.document.Middlewares {
+		if r.Sequence != nil {
+			m.sample(name, label("middleware", r.Name), value(r.Sequence))
 		}
 	}
 }

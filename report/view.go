@@ -22,6 +22,9 @@ const (
 	shownText        = 400 // bytes of one value
 )
 
+// longWait is how long copies may wait for one another before the page warns, in seconds.
+const longWait = 1
+
 // refreshAfter is how often the page loads itself anew, in seconds.
 const refreshAfter = 10
 
@@ -379,6 +382,9 @@ func warnings(m *Middleware) []string {
 	if all := m.Mirrored + m.LostTotal; m.LostTotal*100 > all {
 		w = append(w, percent(m.LostTotal, all)+" of the requests that were to be mirrored are lost; they are not among the answers compared.")
 	}
+	if s := m.Sequence; s != nil && s.Waiting > 0 && s.LongestWait >= longWait {
+		w = append(w, "Copies wait for their turn, for up to "+Duration(s.LongestWait)+": the shadow is slower than live's clients ask, one after the other (sequenceBy).")
+	}
 	if c := m.Comparison; c != nil && total(c.Skipped) > c.Compared {
 		w = append(w, "More pairs of answers were skipped than compared: "+Count(total(c.Skipped))+" to "+Count(c.Compared)+".")
 	}
@@ -391,13 +397,34 @@ func facts(m *Middleware) []fact {
 		{Name: "Lost", Value: Count(m.LostTotal), Note: "of " + Count(m.Mirrored+m.LostTotal) + " that were to be mirrored"},
 		{Name: "Sampled out", Value: Count(m.Dropped["sampling"]), Note: "of " + Count(m.Eligible) + " eligible, by percent"},
 		{Name: "In flight", Value: Count(m.InFlight), Note: "under way now"},
+	}
+	if s := m.Sequence; s != nil {
+		list = append(list, sequenceFacts(s)...)
+	}
+	list = append(list, []fact{
 		{Name: "Sent", Value: size(m.RequestBytes), Note: "bodies to the shadow"},
 		{Name: "Received", Value: size(m.AnswerBytes), Note: "bodies of its answers"},
-	}
+	}...)
 	for _, class := range AnswerClasses {
 		if n := m.Answers[class]; n > 0 {
 			list = append(list, fact{Name: "Answers " + class, Value: Count(n), Note: percent(n, m.Mirrored) + " of the shadow's"})
 		}
+	}
+	return list
+}
+
+// sequenceFacts say how copies wait for one another.
+func sequenceFacts(s *Sequence) []fact {
+	waiting := fact{Name: "Waiting", Value: Count(s.Waiting), Note: "for the one before, by " + text(s.By)}
+	if s.Waiting > 0 {
+		waiting.Note += ", for up to " + Duration(s.LongestWait)
+	}
+	list := []fact{waiting}
+	if s.Unordered > 0 {
+		list = append(list, fact{Name: "Unordered", Value: Count(s.Unordered), Note: "had no value to go by"})
+	}
+	if s.LostValues > 0 {
+		list = append(list, fact{Name: "Lost values", Value: Count(s.LostValues), Note: "lost a change, so pairs are skipped (sequence_lost)"})
 	}
 	return list
 }
@@ -449,6 +476,7 @@ var skipMeanings = map[string]string{
 	compare.LiveBroken:   "Live's answer did not come to its end, or the client left.",
 	compare.LiveSlow:     "Live took longer than the shadow by more than timeout.",
 	compare.ShadowFailed: "The shadow could not be asked: there was no connection, or it was left alone.",
+	compare.SequenceLost: "An earlier request of the same client that may have changed something has not reached the shadow (sequenceBy).",
 	compare.TooComplex:   "To find out whether they differ would take too long.",
 	compare.Internal:     "A mistake in the plugin. Please report it.",
 }
