@@ -96,15 +96,32 @@ func nothingIsLeft(t *testing.T, name string) *mirror {
 
 // What one customer sends reaches the shadow one after the other; others do not wait.
 func TestSequenceIsKeptByValue(t *testing.T) {
-	for _, mode := range []string{"buffer", "stream"} {
-		t.Run(mode, func(t *testing.T) {
+	tests := []struct {
+		name    string
+		options []string
+		length  int64 // as the client says it
+	}{
+		{"buffer", nil, int64(len(invoice))},
+		{"buffer, chunked", nil, -1},
+		{"buffer, comparing", []string{"compare", "true"}, int64(len(invoice))},
+		{"buffer, chunked, comparing", []string{"compare", "true"}, -1},
+		{"rate", []string{"maxRate", "1000"}, int64(len(invoice))},
+		{"no bodies", []string{"mirrorBody", "false"}, int64(len(invoice))},
+		{"stream", []string{"bodyMode", "stream"}, int64(len(invoice))},
+		{"stream, chunked", []string{"bodyMode", "stream"}, -1},
+		{"stream, comparing", []string{"bodyMode", "stream", "compare", "true"}, int64(len(invoice))},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
 			shadow := startUpstream(t)
 			release := shadow.hangFor(t, "/a/1")
-			h := mirrorTo(t, shadow.URL, echoLive, inSequence("bodyMode", mode))
+			h := mirrorTo(t, shadow.URL, echoLive, inSequence(tt.options...))
 			seq := sequenceCalled(t, t.Name())
 			serve(h, of("C-1007", http.MethodPost, "/a/1"))
 			serve(h, of("C-1007", http.MethodGet, "/a/2"))
-			serve(h, of("C-1007", http.MethodPut, "/a/3"))
+			put := of("C-1007", http.MethodPut, "/a/3")
+			put.ContentLength = tt.length
+			serve(h, put)
 			shadow.wait(t, 1)
 			awaitWaiting(t, seq, 2)
 			serve(h, of("C-2001", http.MethodGet, "/b/1"))

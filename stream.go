@@ -203,7 +203,7 @@ func (c *bodyCopy) decide() {
 	}
 	c.out.ContentLength = size
 	c.out.Body = io.NopCloser(bytes.NewReader(c.buf.Bytes()))
-	c.m.shadow.copies <- c.out
+	c.m.shadow.intake <- c.out
 }
 
 // noteUploaded notes when live has read the body of a pair's request, and what it is.
