@@ -29,7 +29,7 @@ import (
 // the lane. Lanes are the mirror's and not the shadow's, so that other options do not let
 // copies overtake those before: the dispatcher of the shadow before, and that of the new
 // one, work on the same lanes. The first takes all that was handed over to it before the
-// other begins.
+// other begins, and the other takes nothing while there is more of that.
 
 // A sequence is what the dispatchers of one mirror's shadows have in common.
 type sequence struct {
@@ -83,8 +83,11 @@ type sequencer struct {
 	held   atomic.Int64  // copies that wait or are under way
 	over   atomic.Bool   // the shadow was retired long ago: what waits is lost
 
-	before chan bool // of the shadow before: a token once its dispatcher has passed on; nil: there is none
-	passed chan bool // likewise, of this one
+	passed chan bool // has a token once the dispatcher has taken what came before passOn
+
+	// Of the shadow before; nil: there is none.
+	before    chan bool
+	intakeWas chan *http.Request
 
 	// drop ends a copy that is not sent after all. It runs in a goroutine of its own.
 	drop func(out *http.Request, why string)
@@ -133,6 +136,7 @@ func sequenceCopies(s *shadow, o *options) {
 	}
 	if seq.intake != nil {
 		q.before = seq.passed
+		q.intakeWas = seq.intake
 		seq.intake <- passOn
 	}
 	if seq.basis != basis {
@@ -212,6 +216,9 @@ func dispatchCopies(d *dispatcher) {
 		value     string
 		t         *turn
 		l         *valueLane
+
+		intakeWas = q.intakeWas
+		heeds     = intakeWas != nil // there may be copies there that have come before
 	)
 	if q.before != nil {
 		token, ok = <-q.before
@@ -230,6 +237,9 @@ func dispatchCopies(d *dispatcher) {
 		}
 		d.out = out
 		d.busy = true
+		if heeds && len(intakeWas) > 0 {
+			heeds = awaitEmpty(intakeWas)
+		}
 		lock <- true
 		d.locks = true
 		t, ok = turns[out]
@@ -292,6 +302,22 @@ func dispatchCopies(d *dispatcher) {
 			copies <- out
 		}
 	}
+}
+
+// mostLooks is how often awaitEmpty looks.
+const mostLooks = 10_000
+
+// awaitEmpty waits until the dispatcher of the shadow before has taken what was handed over
+// to it, by requests that were on their way when the options changed. It reports false
+// where nobody takes it any more.
+func awaitEmpty(intake chan *http.Request) bool {
+	for i := 0; len(intake) > 0; i++ {
+		if i == mostLooks {
+			return false
+		}
+		time.Sleep(10 * time.Microsecond)
+	}
+	return true
 }
 
 // wait has a copy wait until those before it in the lane are over. lock is held.

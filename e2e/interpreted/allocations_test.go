@@ -57,6 +57,8 @@ func TestMirroredAllocates(t *testing.T) {
 		{"stream-1KiB", 151, 328, 13700},
 		{"stream-chunked-1KiB", 272, 561, 25000},
 		{"stream-1MiB", 275, 707, 1100000},
+		{"sequence-GET", 45, 198, 7100},
+		{"sequence-1KiB", 160, 318, 11600},
 		// No more than 400 objects more than without.
 		{"compare-GET", 188, 573, 25500},
 		{"compare-1KiB", 293, 693, 30000},

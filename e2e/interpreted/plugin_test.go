@@ -223,10 +223,15 @@ var kinds = []kind{
 	{name: "stream-1KiB", size: 1 << 10, set: settings{"bodyMode": "stream"}},
 	{name: "stream-chunked-1KiB", size: 1 << 10, chunked: true, set: settings{"bodyMode": "stream"}},
 	{name: "stream-1MiB", size: 1 << 20, set: settings{"bodyMode": "stream"}},
+	{name: "sequence-GET", set: inSequence},
+	{name: "sequence-1KiB", size: 1 << 10, set: inSequence},
 	{name: "compare-GET", set: compared, answer: invoice, shadowAnswer: invoice},
 	{name: "compare-1KiB", size: 1 << 10, set: compared, answer: invoice, shadowAnswer: invoice},
 	{name: "compare-1KiB-differing", size: 1 << 10, set: compared, answer: invoice, shadowAnswer: differing},
 }
+
+// inSequence has copies with the same client wait for one another.
+var inSequence = settings{"sequenceBy": "header:X-Real-Ip"}
 
 // compared turns comparing on, with its defaults.
 var compared = settings{"compare.body": "json"}

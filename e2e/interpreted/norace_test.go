@@ -1,0 +1,6 @@
+//go:build !race
+
+package interpreted
+
+// raceDetector says whether the race detector watches.
+const raceDetector = false
