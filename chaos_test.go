@@ -212,6 +212,9 @@ func chaosOptions(r *rand.Rand, url string) map[string]string {
 	if r.IntN(4) == 0 {
 		options["sampleBy"] = "header:X-Customer"
 	}
+	if r.IntN(2) == 0 && (options["percent"] == "100" || options["sampleBy"] != "") {
+		options["sequenceBy"] = "header:X-Customer"
+	}
 	return options
 }
 

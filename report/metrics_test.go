@@ -64,6 +64,7 @@ func exposed(t *testing.T, d *Document) (values map[string]string, kinds map[str
 func TestMetricsHaveEveryNumber(t *testing.T) {
 	m := billing()
 	m.State.Paused = true
+	m.Sequence = &Sequence{By: "header:X-Customer-Id", Waiting: 3, LongestWait: 1.25, Unordered: 17, LostValues: 2}
 	values, kinds := exposed(t, documentOf(m, reports()))
 	for key, want := range map[string]string{
 		`mirror_eligible_requests_total{middleware="shadow-billing@docker"}`:                                     "124513",
@@ -77,6 +78,11 @@ func TestMetricsHaveEveryNumber(t *testing.T) {
 		`mirror_shadow_response_body_bytes_total{middleware="shadow-billing@docker"}`:                            "999",
 		`mirror_in_flight_requests{middleware="shadow-billing@docker"}`:                                          "2",
 		`mirror_paused{middleware="shadow-billing@docker"}`:                                                      "1",
+		`mirror_sequence_waiting_requests{middleware="shadow-billing@docker"}`:                                   "3",
+		`mirror_sequence_longest_wait_seconds{middleware="shadow-billing@docker"}`:                               "1.25",
+		`mirror_sequence_unordered_requests_total{middleware="shadow-billing@docker"}`:                           "17",
+		`mirror_sequence_lost_values{middleware="shadow-billing@docker"}`:                                        "2",
+		`mirror_sequence_waiting_requests{middleware="shadow-reports@file"}`:                                     "", // it has no sequenceBy
 		`mirror_paused{middleware="shadow-reports@file"}`:                                                        "0",
 		`mirror_compared_requests_total{middleware="shadow-billing@docker",result="match"}`:                      "12427",
 		`mirror_compared_requests_total{middleware="shadow-reports@file",result="mismatch"}`:                     "0",

@@ -48,7 +48,7 @@ var Reasons = []*Reason{
 	{"loop", "It is a copy that has come back to the middleware that made it, and was answered 508: url leads to the live router.", "Set url to the shadow's own address.", Unfit},
 	{"sampling", "It is not in the share that percent takes.", "Raise percent to mirror more.", Unchosen},
 	{"rate", "As many copies as maxRate were sent within the last second.", "Raise maxRate to mirror more.", Unchosen},
-	{"full", "As many copies as maxInFlight were under way: the shadow does not keep up.", "Give the shadow more room, raise maxInFlight, or lower percent.", Dropped},
+	{"full", "As many copies as maxInFlight were under way, or half as many with one value of sequenceBy: the shadow does not keep up.", "Give the shadow more room, raise maxInFlight, or lower percent.", Dropped},
 	{"paused", "The shadow kept failing and was left alone.", "See to what the last error says; mirroring goes on by itself.", Dropped},
 	{"too_large", "The body is larger than maxBodySize.", "Raise maxBodySize, if there is memory for it, or set mirrorBody: false.", Dropped},
 	{"body_error", "The client's body could not be read, so live did not get it whole either.", "Look at the clients, and at middlewares before the mirror.", Dropped},

@@ -64,6 +64,26 @@ func TestWarningsSayWhatAVerdictDoesNot(t *testing.T) {
 	}
 }
 
+func TestThePageSaysHowCopiesWait(t *testing.T) {
+	m := billing()
+	m.Sequence = &Sequence{By: "header:X-Customer-Id", Waiting: 12, LongestWait: 2.5, Unordered: 1700, LostValues: 3}
+	_, elements := written(t, documentOf(m), "")
+	text := named(elements, "main")[0].text
+	for _, want := range []string{
+		"Waiting12for the one before, by header:X-Customer-Id, for up to 2.5 s", "Unordered1,700had no value to go by",
+		"Lost values3lost a change", "Copies wait for their turn, for up to 2.5 s",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	m.Sequence = &Sequence{By: "clientIP"}
+	_, elements = written(t, documentOf(m), "")
+	if text := named(elements, "main")[0].text; !strings.Contains(text, "Waiting0for the one before, by clientIP") || strings.Contains(text, "Unordered") || strings.Contains(text, "wait for their turn") {
+		t.Errorf("where nothing waits the page says %.3000q", text)
+	}
+}
+
 func TestAllReasonsAreExplained(t *testing.T) {
 	for _, name := range compare.Reasons {
 		if skipMeanings[name] == "" {

@@ -37,7 +37,7 @@ func TestSequence(t *testing.T) {
 			options := func(n int) settings {
 				return settings{
 					"url": shadow.URL(), "sequenceBy": "header:" + testbed.CustomerHeader, "bodyMode": mode,
-					"maxBodySize": "10KiB", "maxInFlight": "300", "compare.body": "json", "timeout": fmt.Sprintf("%dms", 20000+n),
+					"maxBodySize": "10KiB", "maxInFlight": "2000", "compare.body": "json", "timeout": fmt.Sprintf("%dms", 20000+n),
 				}
 			}
 			var handler atomic.Value

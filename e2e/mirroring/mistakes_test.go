@@ -94,6 +94,8 @@ func mistakes(t *testing.T) []mistake {
 		yml("sample-bad-name", "sampleBy: header:X Customer", `sampleBy: "header:X Customer"`),
 		yml("sample-ip-name", "sampleBy: clientIP:4", `sampleBy: "clientIP:4"`),
 		yml("sample-map", "sampleBy: {header: X-Customer}", "sampleBy: a map"),
+		yml("sequence-kind", "sequenceBy: query:customer", `sequenceBy: "query:customer"`),
+		yml("sequence-gaps", "{percent: 10, sequenceBy: clientIP}", `sequenceBy: "clientIP": takes percent: 100`),
 		yml("methods-empty", "methods: POST,,PUT", `methods: ""`),
 		yml("methods-blank", "methods: POST PUT", `methods: "POST PUT"`),
 		yml("methods-map", "methods: {POST: true}", "methods: a map"),

@@ -128,6 +128,9 @@ func TestAlertsFire(t *testing.T) {
 			s.send(t, 90) // fewer than may be in flight
 			s.settled(t, 90)
 		}, []string{"MirrorShadowSlow"}},
+		{"the shadow is slower than a customer asks", &billing{}, slowly(500 * time.Millisecond), func(t *testing.T, s *scene) {
+			s.sendAs(t, "C-20817", 40) // fewer than a customer may have waiting
+		}, []string{"MirrorCopiesWait", "MirrorShadowSlow"}},
 		{"Traefik is down", &billing{}, &billing{}, func(t *testing.T, s *scene) {
 			if err := s.traefik.Stop(); err != nil {
 				t.Fatal(err)

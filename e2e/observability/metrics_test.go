@@ -74,6 +74,12 @@ func seriesOf(m *report.Middleware) map[string]float64 {
 	add("mirror_shadow_response_body_bytes_total", float64(m.AnswerBytes))
 	add("mirror_in_flight_requests", float64(m.InFlight))
 	add("mirror_paused", paused)
+	if q := m.Sequence; q != nil {
+		add("mirror_sequence_waiting_requests", float64(q.Waiting))
+		add("mirror_sequence_longest_wait_seconds", q.LongestWait)
+		add("mirror_sequence_unordered_requests_total", float64(q.Unordered))
+		add("mirror_sequence_lost_values", float64(q.LostValues))
+	}
 	by("mirror_compared_requests_total", "result", m.Compared)
 	by("mirror_compare_skipped_requests_total", "reason", m.Skipped)
 	histogram("mirror_shadow_request_duration_seconds", m.ShadowLatency)

@@ -223,6 +223,24 @@ func (s *scene) send(t *testing.T, n int) {
 	}
 }
 
+// sendAs sends n requests of one customer, one after the other.
+func (s *scene) sendAs(t *testing.T, customer string, n int) {
+	t.Helper()
+	for i := range n {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.traefik.URL(fmt.Sprintf("/invoices/%d", i)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Customer-Id", customer)
+		resp, err := s.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+}
+
 // flow sends requests until the test ends, or stop is called: one at a time and
 // sender, and a pause in between. No client leaves before it is answered.
 func (s *scene) flow(t *testing.T, pause time.Duration) (stop func()) {
