@@ -14,6 +14,7 @@ func TestConfigFromLabels(t *testing.T) {
 		prefix + "url":                                "http://billing-next:8080/v2",
 		prefix + "percent":                            "12.5",
 		prefix + "sampleBy":                           "header:X-Customer-Id",
+		prefix + "sequenceBy":                         "header:x-customer-id",
 		prefix + "methods":                            "POST, PUT , PATCH",
 		prefix + "mirrorBody":                         "true",
 		prefix + "maxbodysize":                        "512KiB", // case does not matter
@@ -37,7 +38,7 @@ func TestConfigFromLabels(t *testing.T) {
 	if o.mistaken > 0 {
 		t.Fatal(o.remark())
 	}
-	if o.target.String() != "http://billing-next:8080/v2" || o.percent != 12.5 || o.sampleBy != "header:X-Customer-Id" ||
+	if o.target.String() != "http://billing-next:8080/v2" || o.percent != 12.5 || o.sampleBy != "header:X-Customer-Id" || o.sequenceBy != o.sampleBy ||
 		len(o.methods) != 3 || !o.methods["PUT"] || !o.methods["PATCH"] || !o.mirrorBody || o.maxBodySize != 512<<10 ||
 		o.maxInFlight != 250 || o.timeout.Seconds() != 3 || o.passHostHeader {
 		t.Errorf("got %+v", o)
