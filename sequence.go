@@ -82,6 +82,7 @@ type sequencer struct {
 	pauses *atomic.Int64 // the shadow's: how many have begun
 	held   atomic.Int64  // copies that wait or are under way
 	over   atomic.Bool   // the shadow was retired long ago: what waits is lost
+	ended  atomic.Bool   // and its dispatcher has ended
 
 	passed chan bool // has a token once the dispatcher has taken what came before passOn
 
@@ -180,8 +181,8 @@ type dispatcher struct {
 	locks  bool          // it holds the lock
 }
 
-// dispatch is a shadow's dispatcher. It runs in a goroutine of its own until abandonAfter
-// the shadow has ended.
+// dispatch is a shadow's dispatcher. It runs in a goroutine of its own until the shadow was
+// retired long ago: see tendRetired.
 func dispatch(s *shadow) {
 	d := &dispatcher{shadow: s}
 	defer func() { endDispatcher(d, recover()) }()
@@ -231,6 +232,7 @@ func dispatchCopies(d *dispatcher) {
 				q.passed <- true
 			}
 			if out == stop {
+				q.ended.Store(true)
 				return
 			}
 			continue
@@ -418,22 +420,24 @@ func endDispatcher(d *dispatcher, v interface{}) {
 		seq.lock <- true
 	}
 	if d.busy {
-		forgetTurn(d, seq)
+		forgetTurn(d.shadow, d.out)
 	}
 	unlock(seq)
 	go startDispatcher(d.shadow)
 }
 
-// forgetTurn ends what is known of the copy that a dispatcher had in hand. lock is held.
-func forgetTurn(d *dispatcher, seq *sequence) {
-	if t := seq.turns[d.out]; t != nil {
-		delete(seq.turns, d.out)
+// forgetTurn ends what is known of a copy that is not sent, and gives its place back. lock
+// is held.
+func forgetTurn(s *shadow, out *http.Request) {
+	seq := s.sequence
+	if t := seq.turns[out]; t != nil {
+		delete(seq.turns, out)
 		if l := seq.lanes[t.value]; l != nil {
 			goOn(seq, t.value, l)
 		}
 		t.by.held.Add(-1)
 	}
-	releasePlace(d.shadow.mirror)
+	releasePlace(s.mirror)
 }
 
 // unlock gives the lock back.
@@ -470,19 +474,34 @@ func endUnsent(s *shadow, out *http.Request, reason *atomic.Int64, lost bool) {
 	endCopy(s, out, lost)
 }
 
-// intakeOf returns the dispatcher's channel; nil where there is none.
-func intakeOf(s *shadow) chan *http.Request {
-	if s.sequencer == nil {
-		return nil
+// loseLateIntake counts copies that have come when the dispatcher of a retired shadow had
+// ended, and gives their places back. It runs in the tender's goroutine.
+func loseLateIntake(s *shadow) {
+	var out *http.Request
+	var ok bool
+	for s.sequencer.ended.Load() && len(s.intake) > 0 {
+		out, ok = <-s.intake
+		if ok && out != stop && out != passOn {
+			s.mirror.counts.fail(errLate)
+			endLate(s, out)
+		}
 	}
-	return s.intake
+}
+
+// endLate ends a copy that has come too late, whether its turn had begun or not.
+func endLate(s *shadow, out *http.Request) {
+	seq := s.sequence
+	seq.lock <- true
+	defer func() { unlock(seq) }()
+	lose(s.sequencer, out)
+	forgetTurn(s, out)
 }
 
 // holdsCopies reports whether copies for a retired shadow wait, or are under way. over says
 // that those that wait are not to be sent any more.
 func holdsCopies(q *sequencer, over bool) bool {
-	if over {
-		q.over.Store(true)
+	if over && !q.over.Swap(true) {
+		return true // the dispatcher may have one in hand that it took for one to send
 	}
 	return len(q.intake) > 0 || q.held.Load() > 0
 }

@@ -390,6 +390,7 @@ func TestSequenceIsKeptOverAReload(t *testing.T) {
 	release := shadow.hangFor(t, "/a/1")
 	before := mirrorTo(t, shadow.URL, echoLive, inSequence())
 	serve(before, of("C-1007", http.MethodPost, "/a/1"))
+	shadow.wait(t, 1)
 	serve(before, of("C-1007", http.MethodGet, "/a/2"))
 	after := mirrorTo(t, shadow.URL, echoLive, inSequence("timeout", "6s"))
 	serve(after, of("C-1007", http.MethodGet, "/a/3"))
@@ -449,8 +450,12 @@ func TestLanesOfARetiredShadowEnd(t *testing.T) {
 	})
 	// A copy that comes even later gives its place back.
 	m.inFlight.Add(1)
-	l := &lateness{copies: s.copies, intake: s.intake, mirror: m}
+	l := &lateness{copies: s.copies, shadow: s, mirror: m}
+	s.intake <- stop
+	eventually(t, "the dispatcher to end", func() bool { return s.sequencer.ended.Load() })
 	s.copies <- of("", http.MethodGet, "/a/5")
+	m.inFlight.Add(1)
+	s.intake <- of("C-1007", http.MethodPost, "/a/6")
 	loseLateCopies(l)
 	eventually(t, "the place of one that came much too late", func() bool { return m.inFlight.Load() == 0 })
 }

@@ -50,7 +50,7 @@ type tending struct {
 // come to yet.
 type lateness struct {
 	copies chan *http.Request
-	intake chan *http.Request // the dispatcher's; nil: there is none
+	shadow *shadow // where copies went in sequences; else nil
 	mirror *mirror
 	until  time.Time
 }
@@ -122,7 +122,12 @@ func forgetWhatIsOver(over map[*shadow]bool, now time.Time) {
 		}
 		s.tending.listed = false
 		if s.retired.Load() {
-			late = append(late, &lateness{copies: s.copies, intake: intakeOf(s), mirror: s.mirror, until: now.Add(abandonAfter)})
+			l := &lateness{copies: s.copies, mirror: s.mirror, until: now.Add(abandonAfter)}
+			if s.sequencer != nil {
+				l.shadow = s
+				s.intake <- stop
+			}
+			late = append(late, l)
 		}
 	}
 	tended = going
@@ -131,8 +136,6 @@ func forgetWhatIsOver(over map[*shadow]bool, now time.Time) {
 		loseLateCopies(l)
 		if now.Before(l.until) {
 			left = append(left, l)
-		} else if l.intake != nil {
-			l.intake <- stop
 		}
 	}
 	late = left
@@ -146,12 +149,15 @@ func loseLateCopies(l *lateness) {
 		out, ok = <-l.copies
 		if ok && out != stop && out != rest {
 			l.mirror.counts.fail(errLate)
-			if l.intake == nil {
+			if l.shadow == nil {
 				releasePlace(l.mirror)
 			} else {
-				giveBack(l.intake, out, true)
+				endLate(l.shadow, out)
 			}
 		}
+	}
+	if l.shadow != nil {
+		loseLateIntake(l.shadow)
 	}
 }
 
