@@ -66,7 +66,7 @@ lint: ## gofmt, go vet, staticcheck, what Yaegi cannot run, the workflow
 unit: ## unit tests, compiled
 	$(step) 'unit tests, compiled$(if $(RACE), with the race detector)'
 	@$(if $(RACE),true,echo 'There is no C compiler, so the race detector is off: races go unseen in this run.')
-	@$(GO) test $(RACE) -count=1 -timeout 5m ./...
+	@$(GO) test $(RACE) -count=1 -timeout 15m ./...
 
 yaegi_test: tools
 yaegi_test: ## unit tests, interpreted as Traefik runs the plugin

@@ -468,12 +468,12 @@ func addJudged(m *mirror, p *pair, finding *compare.Finding, t *compare.Triple) 
 }
 
 // unanswered are the latest requests that the shadow has taken and not answered. If it
-// answers another after them, that is how it answers. If it fails as often in a row as
-// begins a pause, it is down, and they say nothing of it: the verdict takes them back.
+// answers another after them, that is how it answers. If a pause begins, it is down, and
+// they say nothing of it: the verdict takes them back.
 type unanswered struct {
 	mu   sync.Mutex // held over the verdict's lock, so that nothing is taken back before it is there
 	list []unansweredPair
-	down bool // since when the shadow has answered nobody
+	down bool // it is left alone, and has answered nobody since
 }
 
 type unansweredPair struct {

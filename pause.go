@@ -116,7 +116,7 @@ func (s *shadow) answered(probe bool, now time.Time) {
 
 // failed notes an exchange in which not even the head of an answer came. After too
 // many in a row the shadow is left alone, and after a probe for longer. It reports whether
-// there are as many, also of one that is never left alone. It runs in a worker's goroutine.
+// the shadow is left alone. It runs in a worker's goroutine.
 func (s *shadow) failed(probe bool, err error, now time.Time) bool {
 	if s.retired.Load() {
 		return false
@@ -135,12 +135,12 @@ func (s *shadow) failed(probe bool, err error, now time.Time) bool {
 		p.wait(2*p.length, s.maxPause, now)
 		await(s)
 	}
-	down := p.state != well || p.failures >= failuresToPause
+	alone := p.state != well
 	p.mu.Unlock()
 	if line != "" {
 		s.mirror.counts.print(line)
 	}
-	return down
+	return alone
 }
 
 // notSent gives the turn back that a copy has taken which cannot be sent: the next may

@@ -483,7 +483,7 @@ func TestEveryRequestIsInTheAccount(t *testing.T) {
 			Service("billing", live.URL()).
 			Report().
 			Middleware("unrelated", "headers", testbed.Values{"customResponseHeaders": testbed.Values{"X-Generation": fmt.Sprint(generation)}}).
-			Mirror(middleware, testbed.Values{"url": shadow.URL(), "methods": "GET,HEAD,POST", "maxBodySize": limit, "timeout": "10s", "maxPause": 0, "maxInFlight": 500, "compare": rules}).
+			Mirror(middleware, testbed.Values{"url": shadow.URL(), "methods": "GET,HEAD,POST", "maxBodySize": limit, "timeout": "10s", "maxPause": 0, "maxInFlight": 5000, "compare": rules}).
 			Mirror(uploads, testbed.Values{"url": shadow.URL(), "bodyMode": "stream", "maxBodySize": limit, "maxPause": 0, "compare": rules}).
 			Mirror(archive, testbed.Values{"url": stored.URL(), "percent": 30, "sampleBy": "header:X-Customer"}).
 			Router("billing", host("billing"), "billing", middleware, archive).

@@ -192,7 +192,7 @@ var result = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): `)
 // test runs the tests of one package and fails when one does. The interpreter
 // exits with 0 where it finds no tests, so they are counted.
 func test(yaegi, gopath, importPath string, flags []string) error {
-	args := append([]string{"test", "-v", "-timeout", "10m"}, flags...)
+	args := append([]string{"test", "-v", "-timeout", "25m"}, flags...)
 	cmd := exec.Command(yaegi, append(args, importPath)...)
 	cmd.Env = append(os.Environ(), "GOPATH="+gopath, "GO111MODULE=off", "GOFLAGS=")
 	var out bytes.Buffer
