@@ -474,6 +474,10 @@ type unanswered struct {
 	mu   sync.Mutex // held over the verdict's lock, so that nothing is taken back before it is there
 	list []unansweredPair
 	down bool // it is left alone, and has answered nobody since
+
+	// hung is the end of the last exchange in which it answered no later request at all.
+	// What came before that and timed out is part of the same.
+	hung time.Time
 }
 
 type unansweredPair struct {
@@ -498,6 +502,17 @@ func (u *unanswered) add(m *mirror, p *pair, finding *compare.Finding, t *compar
 		u.list = append(u.list, unansweredPair{rules: p.rules, request: request, status: p.live.Status})
 	}
 	addJudged(m, p, finding, t)
+}
+
+// alone reports whether a request that came at a moment, and has timed out now, is one of
+// few: others that came later were answered.
+func (u *unanswered) alone(came, now time.Time, others bool) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !others {
+		u.hung = now
+	}
+	return others && came.After(u.hung)
 }
 
 // stand is for when the shadow has answered.
@@ -540,7 +555,8 @@ func leftUnanswered(s *shadow, p *pair, err error) bool {
 	}
 	switch failureKind(err) {
 	case report.Timeout:
-		return len(p.done) > 0 && s.mirror.verdict.AnsweredSince(p.request.At)
+		others := s.mirror.verdict.AnsweredSince(p.request.At)
+		return s.unanswered.alone(p.request.At, time.Now(), others) && len(p.done) > 0
 	case report.Protocol:
 		return true
 	}

@@ -44,7 +44,7 @@ func TestOffersThatMayBeDeclinedAreMirroredWithoutThem(t *testing.T) {
 				upgrades := m.counts.upgrade.Load() - before
 				got := shadow.snapshot()
 				if mirrored := len(got) == 1; mirrored != tt.mirrored || upgrades == 0 != tt.mirrored {
-					t.Errorf("%v: %s %s: %d copies, %d counted as upgrade; want it to be mirrored: %v", options, method, tt.name, len(got), upgrades, tt.mirrored)
+					t.Errorf("%v: %s %s: %d copies, %d counted as upgrade; want it to be mirrored: %v; dropped %v", options, method, tt.name, len(got), upgrades, tt.mirrored, m.counts.dropped())
 					continue
 				}
 				if !tt.mirrored {

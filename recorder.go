@@ -134,8 +134,6 @@ func noteUnusual(r *recorder, h http.Header, status int, n int64, err error) {
 	r.flushesParts = !r.noBody && (eventStream(h) || r.left < 0 && h["Date"] != nil)
 	if eventStream(h) {
 		abandon(r.pair, compare.Stream)
-	} else if tooMuch(r.pair, r.left) {
-		settleLarge(r.pair)
 	}
 }
 

@@ -132,7 +132,7 @@ func untaken(m *middleware) func(http.ResponseWriter, *http.Request) bool {
 `,
 			says: "not mirrored",
 		},
-		"nothing is compared":             {find: `\bs\.mirror\.verdict\.Add\(`, replace: `ignored(`, file: ignored, says: "5 answers should have been compared"},
+		"nothing is compared":             {find: `\bm\.verdict\.Add\(`, replace: `ignored(`, file: ignored, says: "5 answers should have been compared"},
 		"all JSON is taken for equal":     {find: `if reflect\.DeepEqual\(live, shadow\) \{`, replace: `if reflect.DeepEqual(live, live) {`, says: "differs, and was not found"},
 		"nothing is ignored":              {find: `return matchSteps\(p\.steps, path, true\)`, replace: `return false && matchSteps(p.steps, path, true)`, says: "5 answers should have been compared, and agree"},
 		"nothing is taken for noise":      {find: `if !e\.Safe \|\| e\.Changes \{`, replace: `if e.Pairs < 0 {`, says: "not taken for noise"},
