@@ -393,6 +393,7 @@ func heldByIdle(t *testing.T, name, body string, set func(*Config), most int64) 
 	done := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { drainBody(req) })
 	h := mirrorNamedTo(t, name, "http://"+shadow.addr, done, func(c *Config) {
 		c.set("maxInFlight", "100")
+		c.set("timeout", "5m") // 100 MiB are much for a busy machine
 		if set != nil {
 			set(c)
 		}
