@@ -413,7 +413,7 @@ func judge(s *shadow, p *pair, request http.Header, took time.Duration, err erro
 			unanswered = false
 		}
 		t := tripleOf(p, request, finding)
-		if unanswered {
+		if unanswered && s.maxPause > 0 { // else it is never left alone, and nothing is taken back
 			s.unanswered.add(s.mirror, p, finding, t)
 		} else {
 			addJudged(s.mirror, p, finding, t)
@@ -486,7 +486,7 @@ type unansweredPair struct {
 	status  int // live's
 }
 
-// mostUnanswered is how many are remembered: as many as can fail at the same time.
+// mostUnanswered is how many are remembered. A pause begins long before there are as many.
 const mostUnanswered = 100
 
 // add adds a pair without an answer to the verdict. It runs in a worker's goroutine, like

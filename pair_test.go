@@ -973,10 +973,11 @@ func TestShadowThatAnswersNobodyIsNotCompared(t *testing.T) {
 			send(1)
 			check(failuresToPause-1, 1, 0)
 			answers.Store(false)
-			send(failuresToPause)
 			if maxPause == "0" { // it is never left alone
-				check(2*failuresToPause-1, 1, 0)
+				send(mostUnanswered + 1)
+				check(failuresToPause-1+mostUnanswered+1, 1, 0)
 			} else {
+				send(failuresToPause)
 				check(failuresToPause-1, 1, failuresToPause)
 			}
 		})
