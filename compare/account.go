@@ -343,7 +343,7 @@ func (a *account) add(req *Request, live, shadow *Answer, f *Finding, t *Triple)
 		e.matched++
 		e.notePresence(live.Header, live.Body, 1)
 		if t != nil {
-			a.addControl(e, live, shadow, nil, t, req.At)
+			a.addControl(e, live, shadow, nil, t)
 		}
 		a.intervals[len(a.intervals)-1].Same++
 		return Match
@@ -438,6 +438,7 @@ func (a *account) addDifferences(e *endpoint, req *Request, live, shadow *Answer
 	a.makeRoom(e, f)
 	counted := map[string]bool{}
 	var differing map[string]*sided
+	controlled := e.control[ControlAnswered] > 0 || t != nil && t.Answer != nil
 	if t != nil {
 		differing = map[string]*sided{}
 	} else if a.rules.Control {
@@ -448,7 +449,14 @@ func (a *account) addDifferences(e *endpoint, req *Request, live, shadow *Answer
 	for i := range f.Differences {
 		d := &f.Differences[i]
 		m := a.look(req, d)
-		class := classOf(d, m.mixed)
+		var s *side
+		if differing != nil {
+			s = newSide(d, m.made, m.form)
+		}
+		class := classOf(d, m.mixed, nil)
+		if controlled {
+			class = classOf(d, m.mixed, s)
+		}
 		key := e.folded(d.Key)
 		g := e.group(key+"\n"+class, key, class)
 		if counted[g.id] {
@@ -458,11 +466,11 @@ func (a *account) addDifferences(e *endpoint, req *Request, live, shadow *Answer
 		ids = append(ids, g.id)
 		g.add(a.rules, req, live, shadow, d, m, now)
 		if differing != nil && g.id != others {
-			differing[g.id] = &sided{group: g, side: newSide(d, m.made, m.form)}
+			differing[g.id] = &sided{group: g, side: s}
 		}
 	}
 	if t != nil {
-		a.addControl(e, live, shadow, differing, t, req.At)
+		a.addControl(e, live, shadow, differing, t)
 	}
 	a.seen.next()
 	if f.More {
@@ -529,7 +537,7 @@ type look struct {
 // look finds out whether the values of a difference are new: that they are made anew
 // for each answer, do not stand in the request, and were in no answer before.
 func (a *account) look(req *Request, d *Difference) look {
-	m := markOf(d.Live.whole, d.Shadow.whole, req.At)
+	m := d.mark
 	l := look{form: m.made, made: m.made, sure: m.random}
 	for i, token := range m.live {
 		if req.has(token) || req.has(m.shadow[i]) {

@@ -119,6 +119,8 @@ type Difference struct {
 
 	// Index is the place in the first list on the way to the value; -1: there is none.
 	Index int
+
+	mark *mark // what says that the values are made anew; nil until Finding.findMarks
 }
 
 // Subject is the key as a [Rule] covers it: that of statuses has them both.

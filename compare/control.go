@@ -7,7 +7,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // What a control, a second instance of live's version, says of a difference: what live
@@ -337,7 +336,7 @@ type sided struct {
 
 // addControl counts what the control says of a pair. differing are the groups that the
 // pair differs in, by id.
-func (a *account) addControl(e *endpoint, live, shadow *Answer, differing map[string]*sided, t *Triple, at time.Time) {
+func (a *account) addControl(e *endpoint, live, shadow *Answer, differing map[string]*sided, t *Triple) {
 	t.settle(live)
 	if t.Fate != "" {
 		e.control[t.Fate]++
@@ -345,7 +344,7 @@ func (a *account) addControl(e *endpoint, live, shadow *Answer, differing map[st
 	if t.Fate != ControlAnswered {
 		e.addStatuses(live, shadow, differing, t.Answer)
 		for _, f := range differing {
-			if f.group.class == classValue {
+			if f.group.ofValues() {
 				f.group.addAlone(f.side)
 			}
 		}
@@ -355,10 +354,10 @@ func (a *account) addControl(e *endpoint, live, shadow *Answer, differing map[st
 	for i := range t.Finding.Differences {
 		d := &t.Finding.Differences[i]
 		d.Key = e.folded(d.Key)
-		id := d.Key + "\n" + classOf(d, false)
+		s := newSide(d, d.mark.made, d.mark.made)
+		id := d.Key + "\n" + classOf(d, false, s)
 		if controls[id] == nil {
-			m := markOf(d.Live.whole, d.Shadow.whole, at)
-			controls[id] = newSide(d, m.made, m.made)
+			controls[id] = s
 		}
 	}
 	for id, f := range differing {
@@ -372,7 +371,7 @@ func (a *account) addControl(e *endpoint, live, shadow *Answer, differing map[st
 		return // it has nothing in common with their bodies
 	}
 	for id, s := range controls {
-		if g := e.groupOfControl(id, s.difference.Key, classOf(s.difference, false)); g != nil {
+		if g := e.groupOfControl(id, s.difference.Key, classOf(s.difference, false, s)); g != nil {
 			g.addTriple(nil, s)
 		}
 	}
@@ -440,7 +439,7 @@ func (g *group) addTriple(shadow, control *side) {
 		same = shadow.sameAs(control)
 	}
 	g.count3(shadow != nil, control != nil, same)
-	if g.class != classValue && g.class != classMixed {
+	if !g.ofValues() && g.class != classMixed {
 		return
 	}
 	if shadow != nil {
@@ -515,7 +514,7 @@ func (g *group) judge(e *endpoint, evidence *Evidence) (judgement, relation stri
 	judgement = JudgeDifference(evidence)
 	relation = ""
 	alike = judgement == Undecided && evidence.alike()
-	if evidence.Triples == 0 || g.class != classValue || g.witness == nil || judgement == Real {
+	if evidence.Triples == 0 || !g.ofValues() || g.witness == nil || judgement == Real {
 		return judgement, relation, alike
 	}
 	w := g.witness

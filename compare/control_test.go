@@ -119,7 +119,7 @@ func controlledTests() []controlledTest {
 			bodies(func(i int) string { return `{"at":"` + at(i, b2i(i%20 == 5 || i%40 == 3)) + `"}` }),
 			[]string{"noise GET /invoices $.at +1 s 15/300 23/300"}},
 		{"a day short, and the control seconds apart", 60, expires(0, zero), expires(-1, func(i int) int { return i % 3 }), expires(0, func(i int) int { return i % 3 }),
-			[]string{"real GET /invoices $.expiresAt −1 day 60/60 40/60"}},
+			[]string{"real GET /invoices $.expiresAt −1 day 60/60 0/60"}},
 		{"seconds apart, as the control", 60, expires(0, zero), expires(0, func(i int) int { return i % 4 }), expires(0, func(i int) int { return i % 3 }),
 			[]string{"noise GET /invoices $.expiresAt 45/60 40/60"}},
 		{"a day short in both", 60, expires(0, zero), expires(-1, func(i int) int { return i % 3 }), expires(-1, func(i int) int { return i % 2 }),
@@ -485,6 +485,36 @@ func TestSpansOfTimes(t *testing.T) {
 	} {
 		if got := spanRelation(seconds); got != want {
 			t.Errorf("%v s: %q, want %q", seconds, got, want)
+		}
+	}
+}
+
+// Times that are made anew are seconds apart, and what is an hour off now and then is
+// counted to the pair, whatever is said of the rest of that member's values.
+func TestTimesThatAreFarApartAreJudgedForThemselves(t *testing.T) {
+	start := time.Now().UTC().Truncate(time.Second)
+	created := func(later func(i int) time.Duration) func(int) *Answer {
+		return bodies(func(i int) string {
+			return `{"created":"` + start.Add(time.Duration(i)*time.Minute+later(i)).Format("2006-01-02T15:04:05") + `"}`
+		})
+	}
+	seconds := func(i int) time.Duration { return time.Duration(1+i%3) * time.Second }
+	late := func(i int) time.Duration { return seconds(i) + time.Duration(b2i(i%10 == 0))*time.Hour }
+	now := func(int) time.Duration { return 0 }
+	tests := []struct {
+		name            string
+		shadow, control func(int) *Answer
+		want            []string
+		real            int64
+	}{
+		{"an hour late now and then", created(late), created(seconds), []string{"real GET /invoices $.created +1 h 12/120 0/120", "noise GET /invoices $.created 108/120 120/120"}, 12},
+		{"and so is the control, as often", created(late), created(func(i int) time.Duration { return late(i + 5) }), []string{"noise GET /invoices $.created 108/120 108/120", "noise GET /invoices $.created +1 h 12/120 12/120"}, 0},
+		{"without one", created(late), none, []string{"undecided GET /invoices $.created 120/120"}, 0},
+	}
+	for _, test := range tests {
+		a := runControlled(t, &controlledTest{n: 120, live: created(now), shadow: test.shadow, control: test.control}, controlled(t)).Snapshot().Account
+		if got := judgedControlled(a); !matchText(got, test.want) || a.Real != test.real {
+			t.Errorf("%s: %d real pairs\ngot  %q\nwant %q with %d", test.name, a.Real, got, test.want, test.real)
 		}
 	}
 }

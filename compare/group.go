@@ -2,6 +2,7 @@ package compare
 
 import (
 	"bytes"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -55,13 +56,17 @@ func newGroup(id, key, class string) *group {
 // differ, and what is told at a glance.
 const (
 	classValue     = ""
+	classFar       = "far" // times too far apart to be taken one after the other; with a control only
 	classMixed     = "of another"
 	classStructure = "structure" // of no relation that has a name
 )
 
 // classOf returns the class of a difference: a relation, where that is all that there is
-// to judge.
-func classOf(d *Difference, mixed bool) string {
+// to judge. s is how its values stand to each other; nil: without a control.
+//
+// Times that are made anew are seconds apart, and so are a control's: what is an hour off
+// now and then is judged apart from them, and counted to the pair.
+func classOf(d *Difference, mixed bool, s *side) string {
 	if d.Structural {
 		if d.Relation != "" {
 			return d.Relation
@@ -71,8 +76,15 @@ func classOf(d *Difference, mixed bool) string {
 	if mixed {
 		return classMixed
 	}
+	if s != nil && s.time && math.Abs(s.apart) > nearby {
+		return classFar
+	}
 	return classValue
 }
+
+// ofValues reports whether a group is of values that differ, and of nothing that is told at
+// a glance.
+func (g *group) ofValues() bool { return g.class == classValue || g.class == classFar }
 
 // add counts a pair that differs in this.
 func (g *group) add(r *Rules, req *Request, live, shadow *Answer, d *Difference, l look, now time.Time) {
@@ -171,6 +183,9 @@ func (g *group) keep(r *Rules, req *Request, live, shadow *Answer, d *Difference
 // subject is what a rule covers: see [Difference.Subject].
 func (g *group) subject() string {
 	d := &Difference{Key: g.key, Relation: g.class}
+	if g.class == classFar {
+		d.Relation = ""
+	}
 	return d.Subject()
 }
 
@@ -253,13 +268,13 @@ func (g *group) merge(o *group) {
 func (g *group) evidence(e *endpoint) *Evidence {
 	v := &Evidence{
 		Pairs: g.count, Made: g.made, Values: g.distinct(), NoAnswer: g.noAnswer, Changes: g.changes,
-		Structural: g.class != classValue && g.class != classMixed,
+		Structural: !g.ofValues() && g.class != classMixed,
 		Safe:       e.method == http.MethodGet || e.method == http.MethodHead || e.method == "", // of several methods
 	}
 	if g.class == classMixed {
 		v.Mixed = g.count
 	}
-	v.Frozen = g.class == classValue && len(g.others) > 0 && len(g.values) >= 4*len(g.others)
+	v.Frozen = g.ofValues() && len(g.others) > 0 && len(g.values) >= 4*len(g.others)
 	if float64(g.sure) < nearlyAll*float64(g.count) {
 		v.Made = g.sure
 	}
@@ -283,7 +298,7 @@ func (g *group) relation() string {
 	if g.class == classStructure {
 		return ""
 	}
-	if g.class != classValue {
+	if !g.ofValues() {
 		return g.class
 	}
 	for relation, n := range g.relations {

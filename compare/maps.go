@@ -57,7 +57,7 @@ func (a *account) makeRoom(e *endpoint, f *Finding) {
 		d := &f.Differences[i]
 		key := e.folded(d.Key)
 		here[key] = true
-		if e.groups[key+"\n"+classOf(d, false)] == nil {
+		if e.groups[key+"\n"+classOf(d, false, nil)] == nil {
 			fresh++
 		}
 	}

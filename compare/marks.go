@@ -58,6 +58,15 @@ func markOf(live, shadow string, at time.Time) mark {
 	return m
 }
 
+// findMarks looks for the marks of all values that differ, in answers to a request at a time.
+func (f *Finding) findMarks(at time.Time) {
+	for i := range f.Differences {
+		d := &f.Differences[i]
+		m := markOf(d.Live.whole, d.Shadow.whole, at)
+		d.mark = &m
+	}
+}
+
 func isURL(text string) bool { return strings.HasPrefix(text, "/") || strings.Contains(text, "://") }
 
 // similarLength reports whether two tokens are about as long.

@@ -60,6 +60,11 @@ func (v *Verdict) Add(rules *Rules, req *Request, live, shadow *Answer, f *Findi
 // AddTriple is Add for a pair whose request the control had too, or should have had; nil:
 // it is none of those.
 func (v *Verdict) AddTriple(rules *Rules, req *Request, live, shadow *Answer, f *Finding, t *Triple) {
+	// Before the lock: in values of some kilobytes this takes milliseconds.
+	f.findMarks(req.At)
+	if t != nil && t.Finding != nil {
+		t.Finding.findMarks(req.At)
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.takeMatches()

@@ -76,7 +76,7 @@ func mistaken() []*release {
 		{name: "local-time-for-utc", ask: drafts, noise: []change{{key: "$.created", alone: compare.Noise, do: fresh("created", zoneless(0))}}, wrong: []change{
 			{key: "$.created", alone: suspect, do: fresh("created", zoneless(time.Hour))}}},
 		{name: "local-time-for-utc-now-and-then", ask: drafts, in: 12, noise: []change{{key: "$.created", alone: suspect, do: fresh("created", zoneless(0))}}, wrong: []change{
-			{key: "$.created", alone: suspect, do: fresh("created", zoneless(time.Hour))}}},
+			{key: "$.created", relation: "+1 h", apart: true, alone: suspect, do: fresh("created", zoneless(time.Hour))}}},
 		{name: "zone-lost", ask: drafts, noise: []change{{key: "$.created", alone: compare.Noise, do: fresh("created", inDays(0))}}, wrong: []change{
 			{key: "$.created", alone: suspect, do: fresh("created", zoneless(0))}}},
 		{name: "due-in-another-form", wrong: []change{
