@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"bytes"
+	"errors"
 	"net/url"
 	"sync"
 	"time"
@@ -13,17 +14,18 @@ import (
 // takes a processor for milliseconds, and everybody may ask for it as often as they like.
 const editionAge = time.Second
 
-// The forms of the report. The page is one form for each answer to whether it loads itself
-// anew, so there are no more than these, whatever is in a query.
+// The forms of the report, beside its pages: those go by report.PageName.
 const (
-	formMetrics    = "metrics"
-	formJSON       = "report.json"
-	formPage       = "page"
-	formPausedPage = "page that stays as it is"
+	formMetrics = "metrics"
+	formJSON    = "report.json"
 )
 
-// pausedQuery is the query of a page that stays as it is.
-var pausedQuery = url.Values{"refresh": {"0"}}
+// maxForms is how many forms are made of one edition. There are as many pages as there are
+// mirrors, endpoints and parts to unfold, and whoever asks for one after the other must not
+// take a processor for it.
+const maxForms = 40
+
+var errBusy = errors.New("too many pages are asked for at once")
 
 // editions are the report as it was made last. All middlewares with serve share them.
 //
@@ -56,14 +58,30 @@ func (e *editions) form(name string) ([]byte, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	current := e.current(name == formMetrics)
-	if text := current.forms[name]; text != nil {
+	return current.form(name, nil)
+}
+
+// page returns the page that the query of its address asks for.
+func (e *editions) page(query url.Values) ([]byte, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	current := e.current(false)
+	return current.form(report.PageName(current.document, query), query)
+}
+
+// form returns the document in one of its forms. The mu of its editions is held.
+func (e *edition) form(name string, query url.Values) ([]byte, error) {
+	if text := e.forms[name]; text != nil {
 		return text, nil
 	}
-	text, err := write(name, current.document)
+	if len(e.forms) >= maxForms {
+		return nil, errBusy
+	}
+	text, err := write(name, e.document, query)
 	if err != nil {
 		return nil, err
 	}
-	current.forms[name] = text
+	e.forms[name] = text
 	return text, nil
 }
 
@@ -89,7 +107,7 @@ func (e *editions) current(metrics bool) *edition {
 	return fresh
 }
 
-func write(form string, d *report.Document) ([]byte, error) {
+func write(form string, d *report.Document, query url.Values) ([]byte, error) {
 	var out bytes.Buffer
 	var err error
 	switch form {
@@ -97,10 +115,8 @@ func write(form string, d *report.Document) ([]byte, error) {
 		err = report.WriteMetrics(&out, d)
 	case formJSON:
 		err = report.WriteJSON(&out, d)
-	case formPausedPage:
-		err = report.WritePage(&out, d, pausedQuery)
 	default:
-		err = report.WritePage(&out, d, nil)
+		err = report.WritePage(&out, d, query)
 	}
 	return out.Bytes(), err
 }

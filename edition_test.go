@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/trafficshadow/mirror/compare"
+	"github.com/trafficshadow/mirror/report"
 )
 
 // A handClock stands still but for a nanosecond whenever it is looked at, so that what is
@@ -189,9 +191,60 @@ func TestPageOfAQueryAndAPrefixIsItsOwn(t *testing.T) {
 		}
 	}
 	if n := len(h.(*reporter).editions.document.forms); n != 2 {
-		t.Errorf("%d forms are kept, want the 2 that a query can ask for", n)
+		t.Errorf("%d forms are kept, want the 2 pages that these queries ask for", n)
 	}
 }
+
+// Whoever asks for one page after the other takes no more of a processor than for so many a
+// second, and is told to wait; the others get what was made.
+func TestPagesOfOneEditionAreBounded(t *testing.T) {
+	clock := &handClock{}
+	h := reporterAt(t, clock)
+	mirrorTo(t, "http://billing-next:8080", echoLive, nil)
+	for i := 0; i < 3*maxForms; i++ {
+		serve(h, httptest.NewRequest(http.MethodGet, fmt.Sprintf("/?endpoint=%d&middleware=%d", i, i), nil))
+	}
+	if n := len(h.(*reporter).editions.document.forms); n != 1 {
+		t.Errorf("what is not there makes %d pages, want one", n)
+	}
+	query := "/?refresh=0"
+	for i := 0; i < 1<<len(pageSections) && i < maxForms/2; i++ {
+		asked := query + "&middleware=" + url.QueryEscape(t.Name())
+		for k, section := range pageSections {
+			if i&(1<<k) != 0 {
+				asked += "&open=" + section
+			}
+		}
+		serve(h, httptest.NewRequest(http.MethodGet, asked, nil))
+		serve(h, httptest.NewRequest(http.MethodGet, strings.Replace(asked, "refresh=0", "refresh=1", 1), nil))
+	}
+	made := len(h.(*reporter).editions.document.forms)
+	if made <= maxForms/2 || made > maxForms {
+		t.Fatalf("%d forms were made, want some %d and never more", made, maxForms)
+	}
+	// The rest of them is of other mirrors.
+	busy := (*httptest.ResponseRecorder)(nil)
+	for i := 0; i < maxForms && busy == nil; i++ {
+		name := fmt.Sprintf("%s-%d", t.Name(), i)
+		m := h.(*reporter).editions.document.document
+		m.Middlewares = append(m.Middlewares, &report.Middleware{Name: name})
+		if rec := serve(h, httptest.NewRequest(http.MethodGet, "/?middleware="+url.QueryEscape(name), nil)); rec.Code != http.StatusOK {
+			busy = rec
+		}
+	}
+	if busy == nil || busy.Code != http.StatusServiceUnavailable || busy.Header().Get("Retry-After") != "1" {
+		t.Fatalf("beyond %d pages: %v, want 503 and Retry-After", maxForms, busy)
+	}
+	if rec := get(h, "/?refresh=0&middleware="+url.QueryEscape(t.Name())); rec.Code != http.StatusOK {
+		t.Errorf("a page that was made is refused: %d", rec.Code)
+	}
+	clock.advance(editionAge)
+	if rec := get(h, "/?middleware="+url.QueryEscape(t.Name())+"&open=time"); rec.Code != http.StatusOK {
+		t.Errorf("a second later a page is refused: %d", rec.Code)
+	}
+}
+
+var pageSections = []string{"noise", "ignored", "time", "latency"}
 
 func TestHeadOfTheReportIsThatOfGet(t *testing.T) {
 	clock := &handClock{}

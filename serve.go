@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"sort"
@@ -79,6 +80,11 @@ func (r *reporter) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		rw.WriteHeader(http.StatusPermanentRedirect)
 		return
 	}
+	if errors.Is(err, errBusy) {
+		h.Set("Retry-After", "1")
+		http.Error(rw, "mirror: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
 	if err != nil {
 		http.Error(rw, "mirror: the report cannot be written: "+err.Error(), http.StatusInternalServerError)
 		return
@@ -89,14 +95,9 @@ func (r *reporter) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	rw.Write(body)
 }
 
-// page returns the page, whose links begin at base. Only these two things depend on the
-// request: whether it loads itself anew, and base.
+// page returns the page that the request's query asks for, with links that begin at base.
 func (r *reporter) page(req *http.Request, base string) ([]byte, error) {
-	form := formPage
-	if req.URL.Query().Get("refresh") == "0" {
-		form = formPausedPage
-	}
-	body, err := r.editions.form(form)
+	body, err := r.editions.page(req.URL.Query())
 	if err != nil || base == "" {
 		return body, err
 	}

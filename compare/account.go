@@ -23,13 +23,8 @@ const (
 	maxNew       = 1000   // of them of one answer
 	maxToken     = 64     // bytes of one; of a longer one a hash is kept
 	maxStatuses  = 100    // pairs of statuses
-	maxIntervals = 60     // of the time line
 	maxNames     = 1000   // paths whose endpoint is remembered: to find it anew costs more
 )
-
-// firstInterval is how long the intervals of the time line are at first. When
-// they are too many, each two become one.
-const firstInterval = 10 * time.Second
 
 // clock tells the time. A variable for the tests.
 var clock = time.Now
@@ -57,7 +52,7 @@ type account struct {
 	seen       *seen
 	difference *latency.Differences // the shadow's latency less live's
 	statuses   map[statuses]int64
-	intervals  []Interval
+	intervals  []*interval
 	until      time.Time     // the end of the last interval
 	width      time.Duration // of an interval
 }
@@ -88,12 +83,8 @@ type endpoint struct {
 type kind struct {
 	groups []string
 	count  int64
-}
-
-// An Interval is a part of the time line.
-type Interval struct {
-	Start        time.Time
-	Same, Differ int64
+	into   *kind  // what has taken its place; nil: nothing
+	judged string // by the latest snapshot
 }
 
 func newAccount(rules *Rules) *account {
@@ -307,7 +298,7 @@ func (e *endpoint) add(o *endpoint) {
 	}
 	addCounts(e.control, o.control)
 	for _, k := range o.kinds {
-		e.addKind(k.groups, k.count)
+		k.into = e.addKind(k.groups, k.count)
 	}
 }
 
@@ -336,24 +327,20 @@ func (a *account) add(req *Request, live, shadow *Answer, f *Finding, t *Triple)
 	e.shadow.Add(shadow.Took)
 	a.difference.Add(shadow.Took - live.Took)
 	a.countStatuses(live.Status, shadow.Status)
-	if !now.Before(a.until) {
-		a.nextInterval(now)
-	}
+	in := a.latestInterval(now)
+	in.compared++
 	if f.Outcome == Match {
 		e.matched++
 		e.notePresence(live.Header, live.Body, 1)
 		if t != nil {
 			a.addControl(e, live, shadow, nil, t)
 		}
-		a.intervals[len(a.intervals)-1].Same++
 		return Match
 	}
-	a.addDifferences(e, req, live, shadow, f, t, now)
+	in.note(a.addDifferences(e, req, live, shadow, f, t, now), 1)
 	if a.rules.coverAll(e, f) {
-		a.intervals[len(a.intervals)-1].Same++
 		return Match
 	}
-	a.intervals[len(a.intervals)-1].Differ++
 	return Mismatch
 }
 
@@ -385,12 +372,16 @@ func (a *account) retract(req *Request, status int) {
 	if g.witness != nil {
 		e.retractTriple(g.witness, g.count)
 	}
-	e.addKind([]string{id}, -1)
+	k := e.addKind([]string{id}, -1)
 	e.compared--
 	e.skipped[ShadowFailed]++
 	a.statuses[statuses{live: status}]--
-	if n := len(a.intervals); n > 0 && a.intervals[n-1].Differ > 0 {
-		a.intervals[n-1].Differ--
+	for i := len(a.intervals) - 1; i >= 0; i-- {
+		if in := a.intervals[i]; in.differing[k] > 0 {
+			in.compared--
+			in.differing[k]--
+			break
+		}
 	}
 }
 
@@ -432,8 +423,8 @@ func (a *account) countStatuses(live, shadow int) {
 }
 
 // addDifferences counts each thing in which a pair differs, and that it differs in all of
-// them.
-func (a *account) addDifferences(e *endpoint, req *Request, live, shadow *Answer, f *Finding, t *Triple, now time.Time) {
+// them: that is its kind.
+func (a *account) addDifferences(e *endpoint, req *Request, live, shadow *Answer, f *Finding, t *Triple, now time.Time) *kind {
 	e.notePresence(live.Header, live.Body, 1)
 	a.makeRoom(e, f)
 	counted := map[string]bool{}
@@ -477,22 +468,25 @@ func (a *account) addDifferences(e *endpoint, req *Request, live, shadow *Answer
 		ids = append(ids, more)
 	}
 	sort.Strings(ids)
-	e.addKind(ids, 1)
+	return e.addKind(ids, 1)
 }
 
 // addKind counts pairs that differ in the same things. Kinds go by the hash of their
 // groups, which together may be long. Those that there is no room for are undecided.
-func (e *endpoint) addKind(ids []string, n int64) {
+func (e *endpoint) addKind(ids []string, n int64) *kind {
 	sum := sha256.Sum256([]byte(strings.Join(ids, "\x00")))
 	name := string(sum[:])
 	if e.kinds[name] == nil && len(e.kinds) >= maxKinds {
 		name = others
 		ids = []string{more}
 	}
-	if e.kinds[name] == nil {
-		e.kinds[name] = &kind{groups: ids}
+	k := e.kinds[name]
+	if k == nil {
+		k = &kind{groups: ids}
+		e.kinds[name] = k
 	}
-	e.kinds[name].count += n
+	k.count += n
+	return k
 }
 
 // group returns what is known of a difference, or of those that there is no room for.
@@ -631,33 +625,4 @@ func identity(req *Request) string {
 	}
 	sum := sha256.Sum256([]byte(req.Method + "\n" + req.Target + "\n" + strings.Join(req.Authorization, "\n") + "\n" + strings.Join(req.Cookie, "\n")))
 	return hex.EncodeToString(sum[:8])
-}
-
-// nextInterval makes the last interval the one that now is in.
-func (a *account) nextInterval(now time.Time) {
-	for !now.Before(a.until) {
-		if len(a.intervals) == maxIntervals {
-			a.widen()
-		} else {
-			a.intervals = append(a.intervals, Interval{Start: a.since.Add(now.Sub(a.since) / a.width * a.width)})
-		}
-		a.until = a.intervals[len(a.intervals)-1].Start.Add(a.width)
-	}
-}
-
-// widen makes intervals twice as long.
-func (a *account) widen() {
-	a.width *= 2
-	var wide []Interval
-	for _, narrow := range a.intervals {
-		narrow.Start = a.since.Add(narrow.Start.Sub(a.since) / a.width * a.width)
-		n := len(wide)
-		if n > 0 && wide[n-1].Start.Equal(narrow.Start) {
-			wide[n-1].Same += narrow.Same
-			wide[n-1].Differ += narrow.Differ
-			continue
-		}
-		wide = append(wide, narrow)
-	}
-	a.intervals = wide
 }

@@ -54,8 +54,8 @@ func TestTimeLineOfALongRun(t *testing.T) {
 				same++
 			}
 		}
-		if interval.Same != same || interval.Differ != differ || same+differ == 0 {
-			t.Errorf("interval %d at %s has %d and %d, want %d and %d", i, interval.Start.Format(time.TimeOnly), interval.Same, interval.Differ, same, differ)
+		if interval.Compared != same+differ || interval.Real+interval.Undecided != differ || same+differ == 0 {
+			t.Errorf("interval %d at %s has %d and %d, want %d and %d", i, interval.Start.Format(time.TimeOnly), interval.Compared-interval.Real-interval.Undecided, interval.Real+interval.Undecided, same, differ)
 		}
 	}
 	if state, reasons := a.State(now.Add(time.Hour), ""); state != StateDiffers {
@@ -87,7 +87,7 @@ func TestTimeLineAfterASilence(t *testing.T) {
 	*now = now.Add(30 * 24 * time.Hour)
 	send()
 	a := v.Snapshot().Account
-	if len(a.Intervals) > maxIntervals || a.Intervals[len(a.Intervals)-1].Same != 20 || !a.Intervals[len(a.Intervals)-1].Start.After(now.Add(-a.Width)) {
+	if len(a.Intervals) > maxIntervals || a.Intervals[len(a.Intervals)-1].Compared != 20 || !a.Intervals[len(a.Intervals)-1].Start.After(now.Add(-a.Width)) {
 		t.Errorf("%d intervals of %s, the last %+v", len(a.Intervals), a.Width, a.Intervals[len(a.Intervals)-1])
 	}
 	if state, reasons := a.State(*now, ""); state != StateAgrees {

@@ -171,7 +171,7 @@ func (e *endpoint) refold() {
 	kinds := e.kinds
 	e.kinds = map[string]*kind{}
 	for _, k := range kinds {
-		e.addKind(again(k.groups, renamed), k.count)
+		k.into = e.addKind(again(k.groups, renamed), k.count)
 	}
 	merged := map[string]bool{}
 	for _, id := range renamed {

@@ -90,7 +90,7 @@ func (v *Verdict) takeMatches() {
 		if !m.Request.At.Before(a.until) {
 			a.nextInterval(m.Request.At)
 		}
-		a.intervals[len(a.intervals)-1].Same++
+		a.intervals[len(a.intervals)-1].compared++
 		a.latest = m.Request.At
 	}
 	v.live.AddAll(live)

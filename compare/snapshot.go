@@ -148,7 +148,7 @@ func (a *account) snapshot() *Account {
 	s := &Account{
 		Since: a.since, Latest: a.latest, Epoch: a.rules.Epoch, Show: a.rules.Show, Minimum: a.rules.Minimum, MaxAge: a.rules.MaxAge,
 		Skipped: map[string]int64{}, Live: &latency.Histogram{}, Shadow: &latency.Histogram{}, Difference: a.difference.Clone(),
-		Intervals: append([]Interval{}, a.intervals...), Width: a.width,
+		Width: a.width,
 	}
 	if a.rules.Control {
 		s.Control = &Control{Unfit: []string{}, Without: []string{}}
@@ -164,6 +164,7 @@ func (a *account) snapshot() *Account {
 		}
 		s.addEndpoint(shown, e, shownPattern(e.method, e.pattern, pairs), a.rules)
 	}
+	s.Intervals = a.timeline()
 	for _, e := range byName {
 		s.Endpoints = append(s.Endpoints, *e)
 		if s.Control != nil && e.Controlled == 0 && e.Compared > 0 {
@@ -222,7 +223,8 @@ func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, rules *
 		})
 	}
 	for _, k := range e.kinds {
-		switch worst(k.groups, judged) {
+		k.judged = worst(k.groups, judged)
+		switch k.judged {
 		case Real:
 			shown.Real += k.count
 			a.Real += k.count

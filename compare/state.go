@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -58,6 +59,27 @@ func (a *Account) tooEarly() []string {
 		}
 	}
 	return reasons
+}
+
+// EnoughIn returns in how many seconds there will be enough pairs, if they go on coming as
+// they have since the comparison began; false where there are enough, or none come.
+func (a *Account) EnoughIn(now time.Time) (seconds float64, known bool) {
+	past := now.Sub(a.Since).Seconds()
+	if a.Compared == 0 || past <= 0 {
+		return 0, false
+	}
+	seconds = 0
+	if left := a.Minimum - a.Compared; left > 0 {
+		seconds = float64(left) * past / float64(a.Compared)
+	}
+	all := a.requests()
+	for i := range a.Endpoints {
+		n := a.Endpoints[i].Requests()
+		if n < EndpointMinimum && float64(n) > smallShare*float64(all) {
+			seconds = math.Max(seconds, float64(EndpointMinimum-n)*past/float64(n))
+		}
+	}
+	return seconds, seconds > 0
 }
 
 func (a *Account) requests() int64 {

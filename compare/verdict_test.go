@@ -492,8 +492,8 @@ func TestStatusesAndLatencies(t *testing.T) {
 	if a.Live.Count() != 10 || a.Shadow.Count() != 10 {
 		t.Errorf("%d and %d latencies, want 10 each", a.Live.Count(), a.Shadow.Count())
 	}
-	if len(a.Intervals) != 1 || a.Intervals[0].Same != 9 || a.Intervals[0].Differ != 1 {
-		t.Errorf("intervals %+v, want one of 9 and 1", a.Intervals)
+	if len(a.Intervals) != 1 || a.Intervals[0].Compared != 10 || a.Intervals[0].Real != 1 || a.Intervals[0].Undecided != 0 {
+		t.Errorf("intervals %+v, want one of 10, of which one is real", a.Intervals)
 	}
 }
 
@@ -503,17 +503,14 @@ func TestTimeLineGrowsWider(t *testing.T) {
 	a := begun(rules(t)).account
 	n := int64(0)
 	for at := time.Duration(0); at < 8*time.Hour; at += 37 * time.Second {
-		if now := a.since.Add(at); !now.Before(a.until) {
-			a.nextInterval(now)
-		}
-		a.intervals[len(a.intervals)-1].Same++
+		a.latestInterval(a.since.Add(at)).compared++
 		n++
 	}
 	var sum int64
 	for i, interval := range a.intervals {
-		sum += interval.Same
-		if i > 0 && interval.Start.Sub(a.intervals[i-1].Start) < a.width {
-			t.Errorf("interval %d begins %s after the one before, want %s or more", i, interval.Start.Sub(a.intervals[i-1].Start), a.width)
+		sum += interval.compared
+		if i > 0 && interval.start.Sub(a.intervals[i-1].start) < a.width {
+			t.Errorf("interval %d begins %s after the one before, want %s or more", i, interval.start.Sub(a.intervals[i-1].start), a.width)
 		}
 	}
 	if len(a.intervals) > maxIntervals || len(a.intervals) < maxIntervals/2 || sum != n {

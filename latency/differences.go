@@ -46,3 +46,15 @@ func (s *Differences) Clone() *Differences {
 	above, below := &s.above, &s.below
 	return &Differences{above: *above.Clone(), below: *below.Clone()}
 }
+
+// Count returns how many differences were added.
+func (s *Differences) Count() int64 { return s.above.count + s.below.count }
+
+// Beyond returns how many differences are d or more, and how many are -d or less, to
+// within a sixteenth of d.
+func (s *Differences) Beyond(d time.Duration) (above, below int64) {
+	a, b := &s.above, &s.below
+	above = a.atLeast(d)
+	below = b.atLeast(d)
+	return above, below
+}

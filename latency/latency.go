@@ -115,6 +115,18 @@ func (h *Histogram) ranked(rank int64) time.Duration {
 	return middle(buckets - 1)
 }
 
+// atLeast returns how many durations are in the bucket of d and in those above it.
+func (h *Histogram) atLeast(d time.Duration) int64 {
+	var n int64
+	us := int64(d / time.Microsecond)
+	for i, c := range h.counts {
+		if i+1 == len(h.counts) || lower(i+1) > us {
+			n += c
+		}
+	}
+	return n
+}
+
 // Bounds are upper bounds of buckets for [Histogram.AtMost], in microseconds
 // and ascending: powers of two, which this package counts exactly.
 var Bounds = []int64{1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22, 1 << 23, 1 << 24}

@@ -18,77 +18,96 @@ type tick struct {
 	Label  string
 }
 
-// A rateChart is the share of answers that are the same over time, and how many there
-// were.
-type rateChart struct {
-	Path    string // the share; as wide and as high as 100 by 100
-	Bars    []bar  // how many answers there were
-	Top     string // labels of the ends and the middle of the axis of the share
-	Middle  string
-	Bottom  string
-	Ticks   []tick // of time
-	Summary string // for those who do not see it
-	Rows    []rateRow
+// An agreementChart is the share of pairs that really differ, and of those that are
+// undecided, over time, and how many pairs there were.
+type agreementChart struct {
+	Real, Undecided []bar // in percent of the axis; the undecided stand on the real
+	Volume          []bar
+	Top, Middle     string // labels of the axis
+	Ticks           []tick // of time
+	Summary         string // for those who do not see it
+	Rows            []agreementRow
 }
 
 // A bar is a rectangle, in percent.
 type bar struct{ X, Y, Width, Height string }
 
-// A rateRow is one interval in words.
-type rateRow struct {
-	At     string // RFC 3339
-	Same   string
-	Differ string
-	Share  string
+// An agreementRow is one interval in words.
+type agreementRow struct {
+	At                        string // RFC 3339
+	Compared, Real, Undecided string
+	Share                     string // of those that agree
 }
 
-// leastBar is how wide a bar is at least, in percent: an interval of seconds in
-// a day is to be seen.
-const leastBar = 0.4
+const (
+	// leastBar is how wide a bar is at least, in percent: an interval of seconds in a day
+	// is to be seen.
+	leastBar = 0.4
 
-// newRateChart draws a timeline from since to now. Its last interval is cut at
-// now.
-func newRateChart(t *Timeline, since, now time.Time) *rateChart {
+	// leastHeight is how high one is at least that stands for anything.
+	leastHeight = 2
+)
+
+// newAgreementChart draws a timeline from since to now. Its last interval is cut at now.
+// It returns nil where there is nothing to draw.
+func newAgreementChart(t *Timeline, since, now time.Time) *agreementChart {
 	span := now.Sub(since).Seconds()
 	if len(t.Intervals) == 0 || span <= 0 {
 		return nil
 	}
-	least, most := 1.0, int64(0)
+	worst, most := 0.0, int64(0)
 	for _, i := range t.Intervals {
-		least = math.Min(least, share(i.Same, i.Same+i.Differ))
-		if i.Same+i.Differ > most {
-			most = i.Same + i.Differ
+		worst = math.Max(worst, share(i.Real+i.Undecided, i.Compared))
+		if i.Compared > most {
+			most = i.Compared
 		}
 	}
-	bottom := axisBottom(least)
-	c := &rateChart{Top: "100%", Middle: axisLabel((1 + bottom) / 2), Bottom: axisLabel(bottom), Ticks: timeTicks(since, now)}
-	path := &strings.Builder{}
-	end := math.Inf(-1)
+	top := axisTop(worst)
+	c := &agreementChart{Top: axisLabel(top), Middle: axisLabel(top / 2), Ticks: timeTicks(since, now)}
 	for _, i := range t.Intervals {
-		n := i.Same + i.Differ
 		from := i.Start.Sub(since).Seconds() / span * 100
-		to := math.Min(from+t.Width/span*100, 100)
-		y := (1 - share(i.Same, n)) / (1 - bottom) * 100
-		// Where an interval without pairs lies between, the line is broken.
-		if from-end < t.Width/span*50 {
-			fmt.Fprintf(path, "V%s", coordinate(y))
-		} else {
-			fmt.Fprintf(path, "M%s %s", coordinate(from), coordinate(y))
+		wide := math.Max(math.Min(t.Width/span*100, 100-from), leastBar)
+		real := height(share(i.Real, i.Compared) / top * 100)
+		undecided := height(share(i.Undecided, i.Compared) / top * 100)
+		if real > 0 {
+			c.Real = append(c.Real, newBar(from, wide, 0, real))
 		}
-		fmt.Fprintf(path, "H%s", coordinate(to))
-		end = to
-		height := float64(n) / float64(most) * 100
-		c.Bars = append(c.Bars, bar{
-			X: percentage(from), Width: percentage(math.Max(to-from, leastBar)), Y: percentage(100 - height), Height: percentage(height),
-		})
-		c.Rows = append(c.Rows, rateRow{
-			At: stamp(i.Start), Same: Count(i.Same), Differ: Count(i.Differ), Share: percent(i.Same, n),
+		if undecided > 0 {
+			c.Undecided = append(c.Undecided, newBar(from, wide, real, undecided))
+		}
+		c.Volume = append(c.Volume, newBar(from, wide, 0, share(i.Compared, most)*100))
+		c.Rows = append(c.Rows, agreementRow{
+			At: stamp(i.Start), Compared: Count(i.Compared), Real: Count(i.Real), Undecided: Count(i.Undecided),
+			Share: percent(i.Compared-i.Real-i.Undecided, i.Compared),
 		})
 	}
-	c.Path = path.String()
-	c.Summary = fmt.Sprintf("From %s to %s, in intervals of %s. At the lowest, %s of the answers of an interval were the same; at most, an interval had %s.",
-		stamp(since), stamp(now), length(t.Width), lowest(t.Intervals), plural(most, "answer", "answers"))
+	c.Summary = fmt.Sprintf("From %s to %s, in intervals of %s. At the lowest, %s of the pairs of an interval agreed; at most, an interval had %s.",
+		stamp(since), stamp(now), length(t.Width), lowest(t.Intervals), plural(most, "pair", "pairs"))
 	return c
+}
+
+// height is that of a bar, so that what is there is seen.
+func height(percent float64) float64 {
+	if percent > 0 {
+		return math.Max(percent, leastHeight)
+	}
+	return 0
+}
+
+// newBar is a bar that stands on another that is as high as on.
+func newBar(x, width, on, height float64) bar {
+	y := math.Max(100-on-height, 0)
+	return bar{X: percentage(x), Width: percentage(width), Y: percentage(y), Height: percentage(height)}
+}
+
+// axisTop is the least round share that is not below the greatest.
+func axisTop(worst float64) float64 {
+	for _, top := range []float64{0.001, 0.01, 0.1, 0.5} {
+		if worst <= top {
+			return top
+		}
+	}
+	return 1
 }
 
 func share(n, of int64) float64 {
@@ -98,29 +117,15 @@ func share(n, of int64) float64 {
 	return float64(n) / float64(of)
 }
 
-// lowest is the lowest share of answers that are the same in an interval.
+// lowest is the lowest share of pairs that agree in an interval.
 func lowest(intervals []Interval) string {
 	low := intervals[0]
 	for _, i := range intervals {
-		if share(i.Same, i.Same+i.Differ) < share(low.Same, low.Same+low.Differ) {
+		if share(i.Real+i.Undecided, i.Compared) > share(low.Real+low.Undecided, low.Compared) {
 			low = i
 		}
 	}
-	return percent(low.Same, low.Same+low.Differ)
-}
-
-// axisBottom is where the axis of the share begins: as high as leaves some room
-// below the least share, so that one answer in a thousand is to be seen.
-func axisBottom(least float64) float64 {
-	if least == 1 {
-		return 0.9
-	}
-	for _, bottom := range []float64{0.999, 0.99, 0.9, 0.5} {
-		if least >= bottom+(1-bottom)/10 {
-			return bottom
-		}
-	}
-	return 0
+	return percent(low.Compared-low.Real-low.Undecided, low.Compared)
 }
 
 func axisLabel(share float64) string {
@@ -143,40 +148,61 @@ func timeTicks(from, to time.Time) []tick {
 	}
 }
 
-// A spreadChart is which share of the exchanges took less than a time, on a
-// logarithmic axis.
-type spreadChart struct {
+// A tailChart is which share of the exchanges took longer than a time, both on a
+// logarithmic axis: so one answer in a thousand can be read as well as every second one.
+type tailChart struct {
 	Live    string // the lines, as wide and as high as 100 by 100; "" for none
 	Shadow  string
+	Shares  []tick // of the share, from the top; At is of the height
 	Ticks   []tick // of time
 	Summary string // for those who do not see it
-	Rows    []spreadRow
+	Rows    []tailRow
 }
 
-// A spreadRow is one bucket in words.
-type spreadRow struct{ Below, Live, Shadow string }
+// A tailRow is one bucket in words.
+type tailRow struct{ Beyond, Live, Shadow string }
 
-// newSpreadChart draws how live's and the shadow's latencies are spread; live is
+// newTailChart draws how live's and the shadow's latencies are spread; live is
 // nil where it is not measured.
-func newSpreadChart(live, shadow *Latency) *spreadChart {
+func newTailChart(live, shadow *Latency) *tailChart {
 	from, to := usedBuckets(live, shadow)
 	if to <= from {
 		return nil
 	}
-	c := &spreadChart{Shadow: spreadLine(shadow, from, to), Summary: spreadSummary("The shadow", shadow)}
+	most := shadow.Count
+	if live != nil && live.Count > most {
+		most = live.Count
+	}
+	decades := tailDecades(most)
+	c := &tailChart{Shadow: tailLine(shadow, from, to, decades), Summary: tailSummary("The shadow", shadow)}
 	if live != nil {
-		c.Live = spreadLine(live, from, to)
-		c.Summary = spreadSummary("Live", live) + " " + c.Summary
+		c.Live = tailLine(live, from, to, decades)
+		c.Summary = tailSummary("Live", live) + " " + c.Summary
+	}
+	for i := 0; i <= decades; i++ {
+		c.Shares = append(c.Shares, tick{At: percentage(float64(i) / float64(decades) * 100), Label: axisLabel(math.Pow(10, float64(-i)))})
 	}
 	c.Ticks = latencyTicks(shadow.Buckets[from].Below, shadow.Buckets[to].Below)
 	for i := from; i <= to; i++ {
-		row := spreadRow{Below: Duration(shadow.Buckets[i].Below), Shadow: percent(shadow.Buckets[i].Count, shadow.Count)}
+		row := tailRow{Beyond: Duration(shadow.Buckets[i].Below), Shadow: percent(shadow.Count-shadow.Buckets[i].Count, shadow.Count)}
 		if live != nil {
-			row.Live = percent(live.Buckets[i].Count, live.Count)
+			row.Live = percent(live.Count-live.Buckets[i].Count, live.Count)
 		}
 		c.Rows = append(c.Rows, row)
 	}
 	return c
+}
+
+// tailDecades is how many powers of ten below everything the axis goes: as far as a share
+// of so many exchanges can be.
+func tailDecades(n int64) int {
+	switch {
+	case n > 2000:
+		return 4
+	case n > 200:
+		return 3
+	}
+	return 2
 }
 
 // usedBuckets returns the last bucket below which there is nothing, or the
@@ -205,20 +231,29 @@ func usedBuckets(live, shadow *Latency) (int, int) {
 	return from, to
 }
 
-func spreadLine(l *Latency, from, to int) string {
+// tailLine is the share that took longer than the bound of each bucket. It ends at the foot
+// of the chart where nothing did.
+func tailLine(l *Latency, from, to, decades int) string {
 	path := &strings.Builder{}
 	for i := from; i <= to; i++ {
 		x := float64(i-from) / float64(to-from) * 100
+		y := 100.0
+		if left := share(l.Count-l.Buckets[i].Count, l.Count); left > 0 {
+			y = math.Min(math.Log10(1/left)/float64(decades)*100, 100)
+		}
 		command := "L"
 		if i == from {
 			command = "M"
 		}
-		fmt.Fprintf(path, "%s%s %s", command, coordinate(x), coordinate(100-100*share(l.Buckets[i].Count, l.Count)))
+		fmt.Fprintf(path, "%s%s %s", command, coordinate(x), coordinate(y))
+		if y == 100 {
+			break
+		}
 	}
 	return path.String()
 }
 
-func spreadSummary(who string, l *Latency) string {
+func tailSummary(who string, l *Latency) string {
 	return fmt.Sprintf("%s: half of %s took at most %s, 90%% at most %s, 99%% at most %s.",
 		who, plural(l.Count, "answer", "answers"), Duration(l.P50), Duration(l.P90), Duration(l.P99))
 }
@@ -270,54 +305,49 @@ func shortDuration(digit float64, power int) string {
 	return strconv.FormatFloat(digit*math.Pow(10, float64(power)), 'f', 0, 64) + " s"
 }
 
-// A quantileRow is one quantile of both latencies, with bars to compare them by.
+// A quantileRow is one quantile of both latencies.
 type quantileRow struct {
 	Name       string
 	Live       string // "" where it is not measured
-	LiveBar    string // its length, "37.5%"
 	Shadow     string
-	ShadowBar  string
-	Difference string // "" where it is not known
+	Difference string // pair by pair, in words; "" where it is not known
+	Class      string // of that
 }
 
 // newQuantileRows returns p50, p90 and p99. live and difference are nil where
 // they are not known.
-func newQuantileRows(live, shadow *Latency, difference *Quantiles) []quantileRow {
-	most := shadow.P99
-	if live != nil {
-		most = math.Max(most, live.P99)
-	}
-	if most == 0 {
-		most = 1
-	}
-	rows := []quantileRow{
-		{Name: "p50", Shadow: Duration(shadow.P50), ShadowBar: percentage(shadow.P50 / most * 100)},
-		{Name: "p90", Shadow: Duration(shadow.P90), ShadowBar: percentage(shadow.P90 / most * 100)},
-		{Name: "p99", Shadow: Duration(shadow.P99), ShadowBar: percentage(shadow.P99 / most * 100)},
-	}
+func newQuantileRows(live, shadow *Latency, difference *PairByPair) []quantileRow {
+	rows := []quantileRow{{Name: "p50", Shadow: Duration(shadow.P50)}, {Name: "p90", Shadow: Duration(shadow.P90)}, {Name: "p99", Shadow: Duration(shadow.P99)}}
 	if live != nil {
 		for i, seconds := range []float64{live.P50, live.P90, live.P99} {
 			rows[i].Live = Duration(seconds)
-			rows[i].LiveBar = percentage(seconds / most * 100)
 		}
 	}
 	if difference != nil {
 		for i, seconds := range []float64{difference.P50, difference.P90, difference.P99} {
-			rows[i].Difference = signed(seconds)
+			rows[i].Difference = signed(seconds, difference.Slower[rows[i].Name])
+			if difference.Slower[rows[i].Name] == Slower {
+				rows[i].Class = "slower"
+			}
 		}
 	}
 	return rows
 }
 
-// signed is a difference of durations, in seconds, with what it means.
-func signed(seconds float64) string {
-	if math.Abs(seconds) < 1e-6 {
-		return "the same"
-	}
-	if seconds < 0 {
+// signed says in words what a quantile of the differences, in seconds, is, given what
+// PairByPair.Slower has of it.
+func signed(seconds float64, slower string) string {
+	switch {
+	case slower == Few:
+		return "too few pairs to say"
+	case slower == Chance:
+		return "no difference beyond chance"
+	case slower == Slower && seconds > 0:
+		return Duration(seconds) + " slower"
+	case slower == Faster && seconds < 0:
 		return Duration(-seconds) + " faster"
 	}
-	return Duration(seconds) + " slower"
+	return slower
 }
 
 // coordinate is a number of a path.

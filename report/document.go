@@ -4,8 +4,6 @@
 package report
 
 import (
-	"math"
-	"strconv"
 	"time"
 
 	"github.com/trafficshadow/mirror/compare"
@@ -16,6 +14,8 @@ import (
 // JSON it is report.json. Durations are in seconds, shares from 0 to 1.
 type Document struct {
 	Generated   time.Time     `json:"generated"`
+	Instance    string        `json:"instance"`    // of Traefik, whose report this is
+	Since       time.Time     `json:"since"`       // when it began
 	Middlewares []*Middleware `json:"middlewares"` // by name
 }
 
@@ -26,6 +26,8 @@ type Middleware struct {
 	Percent float64   `json:"percent"` // of the requests that are eligible, 0 to 100
 	Since   time.Time `json:"since"`   // when counting began
 	State   State     `json:"state"`
+
+	Removed *time.Time `json:"removed"` // since when no router uses it; null: one does
 
 	// Mistakes are those in the options. While there are any, nothing is mirrored, and
 	// live serves every request. ConfigErrors is how many there are, which may be more
@@ -143,9 +145,13 @@ type Comparison struct {
 	Ignored   int64            `json:"ignored"`
 	Skipped   map[string]int64 `json:"skipped"` // by reason
 
-	Live       *Latency  `json:"live"`
-	Shadow     *Latency  `json:"shadow"`
-	Difference Quantiles `json:"difference"` // the shadow's less live's, pair by pair
+	Live       *Latency   `json:"live"`
+	Shadow     *Latency   `json:"shadow"`
+	Difference PairByPair `json:"difference"` // the shadow's less live's, pair by pair
+
+	// EnoughIn is in how many seconds there are pairs enough, at the rate so far; null
+	// where there are already, or none come.
+	EnoughIn *float64 `json:"enoughIn"`
 
 	Control *Control `json:"control,omitempty"` // absent where there is none
 
@@ -202,6 +208,26 @@ type Quantiles struct {
 	P99 float64 `json:"p99"`
 }
 
+// A PairByPair is how much longer the shadow took than live, in quantiles of the
+// differences of pairs.
+type PairByPair struct {
+	P50 float64 `json:"p50"`
+	P90 float64 `json:"p90"`
+	P99 float64 `json:"p99"`
+
+	// Slower says of p50, p90 and p99 whether the shadow is slower beyond chance: "slower",
+	// "faster", "chance" or, where there are too few pairs to say, "few".
+	Slower map[string]string `json:"slower"`
+}
+
+// What PairByPair.Slower has.
+const (
+	Slower = "slower"
+	Faster = "faster"
+	Chance = "chance"
+	Few    = "few"
+)
+
 // A StatusPair is how often live answered with one status and the shadow with
 // the other.
 type StatusPair struct {
@@ -234,6 +260,8 @@ type Difference struct {
 type Example struct {
 	At           time.Time `json:"at"`
 	Path         string    `json:"path"`
+	Query        []string  `json:"query"` // the names of the query's parameters
+	Curl         string    `json:"curl"`  // asks again; "" where that may not be shown
 	RequestID    string    `json:"requestId"`
 	LiveStatus   int       `json:"liveStatus"`
 	ShadowStatus int       `json:"shadowStatus"`
@@ -243,17 +271,18 @@ type Example struct {
 	Index        *int      `json:"index"` // of the first list on the way to the values; null if there is none
 }
 
-// A Timeline is the outcomes over time. There are no intervals without pairs.
+// A Timeline is the pairs over time. There are no intervals without pairs.
 type Timeline struct {
 	Width     float64    `json:"width"` // of an interval
 	Intervals []Interval `json:"intervals"`
 }
 
-// An Interval is a part of a timeline.
+// An Interval is a part of a timeline. Its pairs are what they are judged to be now.
 type Interval struct {
-	Start  time.Time `json:"start"`
-	Same   int64     `json:"same"`   // pairs that do not differ
-	Differ int64     `json:"differ"` // the others, whatever they differ in
+	Start     time.Time `json:"start"`
+	Compared  int64     `json:"compared"`
+	Real      int64     `json:"real"`
+	Undecided int64     `json:"undecided"`
 }
 
 // AnswerClasses are the classes of the shadow's answers; other are statuses that
@@ -328,11 +357,9 @@ func newComparison(a *compare.Account, now time.Time, ill string) *Comparison {
 		Compared: a.Compared, Agreeing: a.Agreeing(), Real: a.Real, Undecided: a.Undecided, Noise: a.Noise, Ignored: a.Ignored,
 		Skipped: map[string]int64{},
 		Live:    NewLatency(a.Live), Shadow: NewLatency(a.Shadow),
-		Difference: Quantiles{
-			P50: a.Difference.Quantile(0.5).Seconds(), P90: a.Difference.Quantile(0.9).Seconds(), P99: a.Difference.Quantile(0.99).Seconds(),
-		},
-		Timeline: Timeline{Width: a.Width.Seconds(), Intervals: []Interval{}},
-		Statuses: []StatusPair{}, Endpoints: []Endpoint{}, Differences: []Difference{},
+		Difference: pairByPair(a),
+		Timeline:   Timeline{Width: a.Width.Seconds(), Intervals: []Interval{}},
+		Statuses:   []StatusPair{}, Endpoints: []Endpoint{}, Differences: []Difference{},
 	}
 	for _, reason := range compare.Reasons {
 		c.Skipped[reason] = a.Skipped[reason]
@@ -347,14 +374,42 @@ func newComparison(a *compare.Account, now time.Time, ill string) *Comparison {
 		c.Differences = append(c.Differences, newDifference(&a.Differences[i]))
 	}
 	for _, i := range a.Intervals {
-		c.Timeline.Intervals = append(c.Timeline.Intervals, Interval{Start: i.Start, Same: i.Same, Differ: i.Differ})
+		c.Timeline.Intervals = append(c.Timeline.Intervals, Interval{Start: i.Start, Compared: i.Compared, Real: i.Real, Undecided: i.Undecided})
 	}
 	c.State, c.Reasons = a.State(now, ill)
 	if c.Reasons == nil {
 		c.Reasons = []string{}
 	}
-	c.Headline = c.headline()
+	if seconds, known := a.EnoughIn(now); known {
+		c.EnoughIn = &seconds
+	}
+	c.Headline = c.headline(ill)
 	return c
+}
+
+func pairByPair(a *compare.Account) PairByPair {
+	d := PairByPair{Slower: map[string]string{}}
+	d.P50 = a.Difference.Quantile(0.5).Seconds()
+	d.P90 = a.Difference.Quantile(0.9).Seconds()
+	d.P99 = a.Difference.Quantile(0.99).Seconds()
+	d.Slower["p50"] = slowerIn(a, 0.5)
+	d.Slower["p90"] = slowerIn(a, 0.9)
+	d.Slower["p99"] = slowerIn(a, 0.99)
+	return d
+}
+
+// slowerIn is what PairByPair.Slower has for a quantile.
+func slowerIn(a *compare.Account, q float64) string {
+	sign, enough := a.Slower(q)
+	switch {
+	case !enough:
+		return Few
+	case sign > 0:
+		return Slower
+	case sign < 0:
+		return Faster
+	}
+	return Chance
 }
 
 func newEndpoint(e *compare.Endpoint) Endpoint {
@@ -390,10 +445,18 @@ func newDifference(g *compare.Group) Difference {
 
 // headline says in one line what a person needs to decide. Its first number is what the
 // state is about.
-func (c *Comparison) headline() string {
+// ill is what is wrong with the shadow, as in the reasons.
+func (c *Comparison) headline(ill string) string {
 	compared := plural(c.Compared, "answer", "answers")
 	switch c.State {
 	case compare.StateNone:
+		skipped := total(c.Skipped)
+		switch {
+		case ill != "":
+			return "no answers compared yet: " + ill
+		case skipped > 0:
+			return "none of " + plural(skipped, "answer", "answers") + " could be compared"
+		}
 		return "no answers compared yet"
 	case compare.StateEarly:
 		text := Count(c.Compared) + " " + word(c.Compared, "answer is", "answers are") + " too few to say"
@@ -418,60 +481,4 @@ func (c *Comparison) headline() string {
 		text += ", " + Count(c.Noise) + " of them but for noise"
 	}
 	return text
-}
-
-// word is the one that goes with a number.
-func word(n int64, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
-}
-
-// plural is a count with what is counted.
-func plural(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return Count(n) + " " + many
-}
-
-// percent is a share that reads 100% only where it is all, and 0% only where it
-// is none. It is rounded down, in whole numbers: 0.57 as a floating point number
-// is a little less, and would be 56.99%.
-func percent(n, of int64) string {
-	if n == 0 || of == 0 {
-		return "0%"
-	}
-	hundredths := n * 10000 / of
-	if hundredths == 0 {
-		return "less than 0.01%"
-	}
-	return strconv.FormatFloat(float64(hundredths)/100, 'f', -1, 64) + "%"
-}
-
-// Count is a number with its thousands set apart.
-func Count(n int64) string {
-	digits := strconv.FormatInt(n, 10)
-	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}
-
-// Duration is a number of seconds as a person reads it.
-func Duration(seconds float64) string {
-	us := math.Round(seconds * 1e6)
-	size := math.Abs(us)
-	switch {
-	case size < 1:
-		return "0 µs" // and not -0
-	case size < 1000:
-		return strconv.FormatFloat(us, 'f', 0, 64) + " µs"
-	case size < 9950: // which one digit less would make 10
-		return strconv.FormatFloat(us/1e3, 'f', 1, 64) + " ms"
-	case size < 999500:
-		return strconv.FormatFloat(us/1e3, 'f', 0, 64) + " ms"
-	}
-	return strconv.FormatFloat(us/1e6, 'f', 1, 64) + " s"
 }

@@ -48,7 +48,7 @@ func billingComparison() *Comparison {
 		Since: since, State: compare.StateDiffers, Reasons: []string{}, Show: compare.Values,
 		Compared: 12431, Agreeing: 12427, Real: 4, Noise: 12427,
 		Skipped: map[string]int64{compare.TooLarge: 40},
-		Live:    took(12, 22*time.Millisecond), Shadow: took(12, 31*time.Millisecond), Difference: Quantiles{P50: 0.009, P90: 0.009, P99: -0.002},
+		Live:    took(12, 22*time.Millisecond), Shadow: took(12, 31*time.Millisecond), Difference: PairByPair{P50: 0.009, P90: 0.009, P99: -0.002, Slower: map[string]string{"p50": Slower, "p90": Chance, "p99": Faster}},
 		Statuses: []StatusPair{{Live: 200, Shadow: 200, Count: 12362}, {Live: 404, Shadow: 404, Count: 67}, {Live: 200, Shadow: 500, Count: 2}},
 		Endpoints: []Endpoint{
 			{Endpoint: "GET /invoices/*", State: compare.StateDiffers, Compared: 12400, Real: 4, Noise: 12396, Live: Quantiles{P50: 0.022}, Shadow: Quantiles{P50: 0.031}},
@@ -66,10 +66,10 @@ func billingComparison() *Comparison {
 			{Endpoint: "PUT /scans/*", Key: "$.requestId", Judgement: compare.Noise, Count: 31, Pairs: 31, Ignore: "$.requestId", First: since, Last: generated},
 		},
 		Timeline: Timeline{Width: 600, Intervals: []Interval{
-			{Start: since, Same: 4000}, {Start: since.Add(10 * time.Minute), Same: 396, Differ: 4}, {Start: since.Add(50 * time.Minute), Same: 8031},
+			{Start: since, Compared: 4000}, {Start: since.Add(10 * time.Minute), Compared: 400, Real: 4}, {Start: since.Add(50 * time.Minute), Compared: 8031},
 		}},
 	}
-	c.Headline = c.headline()
+	c.Headline = c.headline("")
 	return c
 }
 
@@ -90,6 +90,7 @@ func fresh() *Middleware {
 	m.Name = "shadow-customers@file"
 	m.Mirrored = 0
 	m.Answers = map[string]int64{}
+	m.AddLosses()
 	m.ShadowLatency = took(0, 0)
 	m.Comparison = &Comparison{Since: before(time.Second), Show: compare.Hashes, State: compare.StateNone, Live: took(0, 0), Shadow: took(0, 0), Headline: "no answers compared yet"}
 	return m

@@ -15,7 +15,7 @@ const pageHead = `<!DOCTYPE html>
 <meta name="robots" content="noindex"/>
 {{if .Refresh}}<meta http-equiv="refresh" content="{{.Refresh}}"/>
 {{end}}<link rel="icon" href="data:,"/>
-<title>Mirror report</title>
+<title>{{.Title}}</title>
 `
 
 const pageStyle = `
@@ -43,7 +43,7 @@ h1 { font-size: 1rem; font-weight: 650; }
 h3 { font-size: 1rem; font-weight: 650; }
 h4 { font-size: .93rem; font-weight: 650; margin: 1rem 0 .25rem; }
 a { color: var(--live); text-underline-offset: .15em; }
-a:focus-visible, summary:focus-visible, .scroll:focus-visible, pre:focus-visible {
+a:focus-visible, .scroll:focus-visible, pre:focus-visible {
   outline: 3px solid var(--live); outline-offset: 2px; border-radius: 3px;
 }
 code, pre, .value { font-family: var(--mono); font-size: .87em; }
@@ -58,16 +58,15 @@ header { display: flex; flex-wrap: wrap; gap: .1rem 1.25rem; align-items: baseli
 header p, header ul { font-size: .87rem; }
 header ul { display: flex; flex-wrap: wrap; gap: 0 1rem; margin-left: auto; }
 .card { background: var(--card); border: 1px solid var(--rule); border-radius: 6px; padding: 1rem clamp(.75rem, 2vw, 1.25rem); min-width: 0; }
-.overview { margin-bottom: 1rem; }
-.overview h2 { font-size: 1rem; font-weight: 650; }
-.overview li { display: grid; grid-template-columns: minmax(9rem, 12rem) minmax(9rem, 16rem) 1fr; gap: .1rem 1rem; padding: .5rem 0; border-top: 1px solid var(--rule); align-items: center; }
-.overview ul { margin-top: .5rem; }
-.mirror { margin-top: 2rem; }
-.mirror:first-of-type { margin-top: 0; }
+.overview { margin-top: .5rem; }
+.overview li { display: grid; grid-template-columns: 9rem minmax(9rem, 16rem) 1fr 14rem; gap: .1rem 1rem; padding: .5rem 0; border-top: 1px solid var(--rule); align-items: center; }
+.apart-below { margin-bottom: 1rem; }
 .mirror > .card { margin-bottom: 1rem; }
 .name { font-size: 1rem; font-weight: 650; }
 .name .muted { font-weight: 400; }
-.verdict { font-size: clamp(1.3rem, 1.1rem + 1vw, 1.5rem); font-weight: 650; line-height: 1.25; letter-spacing: -.01em; margin: .5rem 0 .65rem; }
+.verdict { font-size: clamp(1.25rem, 1.1rem + .8vw, 1.45rem); font-weight: 650; line-height: 1.25; letter-spacing: -.01em; margin: .35rem 0 .4rem; }
+.next { margin-bottom: .25rem; }
+.reasons { margin: .25rem 0; padding-left: 1.1rem; list-style: disc; }
 .verdict::first-letter { text-transform: uppercase; }
 time { white-space: nowrap; }
 .status { display: inline-flex; gap: .45rem; align-items: center; font-weight: 650; white-space: nowrap; }
@@ -77,28 +76,28 @@ time { white-space: nowrap; }
 .status.warn svg { border-radius: 30% 30% 50% 50%; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); } .calm { color: var(--muted); }
 .banner { display: flex; flex-wrap: wrap; gap: .25rem 1rem; align-items: center; justify-content: space-between; }
-.state { display: grid; gap: .2rem; }
 .mistakes { display: grid; gap: .5rem; margin: .35rem 0; border-left: 4px solid var(--bad); padding-left: .6rem; overflow-wrap: anywhere; }
 .warning { border-left: 4px solid var(--warn); padding-left: .6rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1rem; margin-bottom: 1rem; align-items: stretch; }
-.column { display: flex; flex-direction: column; gap: 1rem; min-width: 0; }
-.column > .card:last-child { flex: 1; }
-.chart { display: block; margin-top: .5rem; overflow: visible; }
-.chart text { font-size: 12px; fill: var(--muted); paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round; }
+.wide { display: grid; grid-template-columns: minmax(0, 11fr) minmax(0, 10fr); gap: 1rem; margin-bottom: 1rem; align-items: start; }
+.wide > .card:only-child { grid-column: 1 / -1; }
+.plotted { display: grid; grid-template-columns: 52px minmax(0, 1fr); margin-top: .5rem; }
+.chart, .axis { display: block; overflow: visible; }
+.chart text, .axis text { font-size: 12px; fill: var(--muted); }
 .chart line { stroke: var(--rule); }
-.plot { overflow: visible; }
+.chart .foot { stroke: var(--muted); }
+.plot, .labels { overflow: visible; }
 .plot path { fill: none; stroke-width: 2.25px; vector-effect: non-scaling-stroke; stroke-linecap: round; stroke-linejoin: round; }
-.rate { stroke: var(--ink); }
 .live { stroke: var(--live); }
 .shadow { stroke: var(--shadow); stroke-dasharray: 6 5; }
+.real { fill: var(--bad); }
+.undecided { fill: var(--card); stroke: var(--warn); stroke-width: 2px; }
 .volume { fill: var(--muted); opacity: .55; }
 .legend { display: flex; flex-wrap: wrap; gap: 0 1.25rem; font-size: .87rem; margin-top: .75rem; }
 .legend li { display: flex; gap: .4rem; align-items: center; }
 .legend path { fill: none; stroke-width: 2.5; stroke-linecap: round; }
 .key-live { color: var(--live); font-weight: 650; } .key-shadow { color: var(--shadow); font-weight: 650; }
-.bar { display: block; width: 100%; height: 7px; margin-top: 3px; }
-.bar rect { stroke: none; }
-.bar .track { fill: var(--soft); } .bar .live { fill: var(--live); } .bar .shadow { fill: var(--shadow); }
+.slower { color: var(--bad); font-weight: 650; }
 table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; font-size: .87rem; color: var(--muted); padding-bottom: .35rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0; border-top: 1px solid var(--rule); }
@@ -109,35 +108,35 @@ thead .key-live { color: var(--live); } thead .key-shadow { color: var(--shadow)
 .number { text-align: right; white-space: nowrap; }
 .scroll { overflow-x: auto; }
 .scroll table { overflow-wrap: normal; }
+.wide th, .wide td { padding-right: .6rem; }
+.wide td.number { white-space: normal; }
+.wide td.number span { white-space: nowrap; }
 .reason { white-space: nowrap; }
 .matrix { width: auto; }
 .matrix th, .matrix td { padding: .35rem .75rem; }
 .matrix .same { background: var(--soft); font-weight: 600; }
 .matrix .other { color: var(--bad); font-weight: 650; }
 .matrix .zero { color: var(--muted); }
-.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .9rem 1rem; margin-top: .75rem; }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); gap: .7rem 1.25rem; margin-top: .6rem; }
 .facts dt { font-size: .87rem; color: var(--muted); }
-.facts dd { font-size: 1.15rem; font-weight: 600; line-height: 1.3; }
+.facts dd { font-size: 1.08rem; font-weight: 600; line-height: 1.3; }
 .facts dd.small { font-size: .8rem; font-weight: 400; color: var(--muted); }
 .difference { border-top: 1px solid var(--rule); padding: .65rem 0; }
-.difference:last-child { padding-bottom: 0; }
+.sort + .sort { border-top: 1px solid var(--rule); margin-top: .75rem; }
 .what { display: flex; flex-wrap: wrap; gap: .1rem 1rem; justify-content: space-between; align-items: baseline; }
 .what code { font-size: .93em; font-weight: 650; }
-.sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: .35rem 1rem; margin: .35rem 0; }
+.sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 11rem), 1fr)); gap: .35rem 1rem; margin: .35rem 0; }
 .side { border-left: 3px solid var(--live); padding-left: .6rem; }
 .side.dashed { border-left: 3px dashed var(--shadow); }
 .side dt { font-size: .8rem; }
 .side dd, .values td { white-space: pre-wrap; }
 .values td, .values th { min-width: 8rem; overflow-wrap: anywhere; }
-details { margin-top: .6rem; }
-summary { cursor: pointer; color: var(--ink); }
-.mismatch { border-top: 1px solid var(--rule); padding: .45rem 0; margin: 0; }
-.mismatch summary > span { margin-right: .9rem; }
-.mismatch .scroll { margin: .5rem 0 .25rem; }
-.mismatches { margin-top: .5rem; }
 pre { background: var(--soft); border-radius: 4px; padding: .6rem .75rem; overflow-x: auto; margin: .35rem 0 .75rem; user-select: all; }
 .tally { margin-top: .75rem; }
 .tally:first-of-type { margin-top: .25rem; }
+@media (max-width: 60rem) {
+  .wide { grid-template-columns: minmax(0, 1fr); }
+}
 @media (max-width: 40rem) {
   header ul { margin-left: 0; }
   .overview li { grid-template-columns: 1fr; }
@@ -147,6 +146,7 @@ pre { background: var(--soft); border-radius: 4px; padding: .6rem .75rem; overfl
 @media (forced-colors: active) {
   .status svg { background: CanvasText; forced-color-adjust: none; }
   .chart path, .legend path { stroke: CanvasText; }
+  .real, .volume { fill: CanvasText; }
 }
 @media print {
   body { max-width: none; padding: 0; } .card { break-inside: avoid; }
@@ -157,176 +157,188 @@ const pageBody = `</head>
 <body>
 {{- define "time"}}<time datetime="{{.At}}" title="{{.At}}">{{.Ago}}</time>{{end}}
 {{- define "since"}}<time datetime="{{.At}}">{{.At}}</time> ({{.Ago}}){{end}}
+{{- define "stamp"}}<time datetime="{{.At}}">{{.At}}</time>{{end}}
 {{- define "status"}}<span class="status {{.Class}}"><svg viewBox="0 0 16 16" aria-hidden="true"><path d="{{.Shape}}"/></svg>{{.Word}}</span>{{end}}
+{{- define "fact"}}<div><dt>{{.Name}}</dt><dd class="{{.Class}}">{{.Value}}</dd>{{if .Note}}<dd class="small"><bdi>{{.Note}}</bdi></dd>{{end}}</div>{{end}}
 <a class="skip" href="#main">Skip to the report</a>
 <header>
-<h1>Mirror report</h1>
-<p class="muted">as of {{template "stamp" .Generated}}</p>
+<h1>{{if .Home}}<a href="{{.Home}}">Mirror report</a>{{else}}Mirror report{{end}}</h1>
+<p class="muted">as of {{template "stamp" .Generated}}{{if .Instance}}, for this Traefik only: <bdi>{{.Instance}}</bdi>, since {{template "stamp" .Since}}{{end}}</p>
 <ul>
-{{if .Refresh}}<li>Loads anew every {{.Refresh}} s: <a href="?refresh=0">pause</a></li>
-{{else}}<li>Refresh is paused: <a href="?refresh=0">load anew</a>, <a href="?">resume</a></li>
+{{if .Refresh}}<li>Loads anew every {{.Refresh}} s: <a href="{{.Pause}}">pause</a></li>
+{{else}}<li>Refresh is paused: <a href="{{.Again}}">load anew</a>, <a href="{{.Pause}}">resume</a></li>
 {{end}}<li><a href="report.json">report.json</a></li>
 <li><a href="metrics">metrics</a></li>
 </ul>
 </header>
 <main id="main">
-{{- define "stamp"}}<time datetime="{{.At}}">{{.At}}</time>{{end}}
-{{- if not .Mirrors}}
+{{- if .Unknown}}
+<section class="card apart-below" aria-labelledby="unknown">
+<h2 class="name" id="unknown">There is no such middleware or endpoint</h2>
+<p>It is not, or no longer, among those that this Traefik mirrors. <a href="{{.Home}}">See what there is.</a></p>
+</section>
+{{- end}}
+{{- if .None}}
 <section class="card" aria-labelledby="none">
 <h2 class="name" id="none">All mirrors</h2>
 <p class="verdict">No mirror yet</p>
 <p>This Traefik has no middleware that mirrors. One appears here as soon as a router names it; it needs the option <code>url</code>, the shadow.</p>
 </section>
 {{- end}}
-{{- if .Many}}
-<nav class="card overview" aria-labelledby="overview">
-<h2 id="overview">All mirrors</h2>
-<ul>
+{{- if .Mirrors}}
+<section class="card" aria-labelledby="overview">
+<h2 class="name" id="overview">All mirrors, the worst first</h2>
+<ul class="overview">
 {{- range .Mirrors}}
-<li><span>{{template "status" .Status}}</span> <a href="#{{.ID}}"><bdi>{{.Name}}</bdi></a> <span>{{.Verdict}}</span></li>
+<li>{{template "status" .Status}} <a href="{{.Link}}"><bdi>{{.Name}}</bdi></a> <span>{{.Headline}}</span> <span class="muted">{{.Lost}}</span></li>
 {{- end}}
 </ul>
-</nav>
+{{- if .More}}
+<p class="apart">{{.More}} in <a href="report.json">report.json</a>.</p>
 {{- end}}
-{{- range .Mirrors}}
+</section>
+{{- end}}
+{{- with .Mirror}}
 {{template "mirror" .}}
 {{- end}}
 </main>
 </body>
 </html>
-{{define "mirror"}}<section class="mirror" id="{{.ID}}" aria-labelledby="{{.ID}}-name">
+{{define "mirror"}}<section class="mirror" aria-labelledby="name">
 <div class="card">
 <div class="banner">
-<h2 class="name" id="{{.ID}}-name"><bdi>{{.Name}}</bdi>{{if .Shadow}} <span class="muted">mirrors {{.Share}} to <bdi>{{.Shadow}}</bdi></span>{{end}}</h2>
+<h2 class="name" id="name"><bdi>{{.Name}}</bdi>{{if .Shadow}} <span class="muted">mirrors {{.Share}} to <bdi>{{.Shadow}}</bdi></span>{{end}}</h2>
 {{template "status" .Status}}
 </div>
-<p class="verdict">{{.Verdict}}</p>
-<div class="state">
-{{- range .Warnings}}
-<p class="warning"><strong>Note:</strong> {{.}}</p>
-{{- end}}
+<p class="verdict">{{.Headline}}</p>
+<p class="next"><strong>Next:</strong> {{.Next}}{{if .Option}} <code>{{.Option}}</code>{{end}}</p>
 {{- if .Mistakes}}
-<p>Live is served as without the mirror, until these options are put right. (A middleware with <code>serve</code> answers 500.)</p>
 <ul class="mistakes">
 {{- range .Mistakes}}
 <li><bdi class="value">{{.}}</bdi></li>
 {{- end}}
 </ul>
-{{- else if .Paused}}
-<p><strong>Paused</strong> since {{template "since" .PausedSince}}: the shadow kept failing and is left alone, but for a probe now and then.</p>
-{{- else}}
-<p><strong>Running.</strong></p>
 {{- end}}
-<p>{{if .LostNone}}{{.Lost}}.{{else}}<strong>{{.Lost}}.</strong>{{end}}</p>
-{{- if .LastError}}
-<p>Last error {{template "since" .LastErrorAt}}: <bdi class="value">{{.LastError}}</bdi></p>
-{{- else}}
-<p>No error so far.</p>
-{{- end}}
-{{- if .Mistakes}}
-{{- else if .Compares}}
 {{- if .Reasons}}
 <ul class="reasons">
 {{- range .Reasons}}
-<li><bdi class="value">{{.}}</bdi></li>
+<li><bdi>{{.}}</bdi></li>
 {{- end}}
 </ul>
 {{- end}}
-<p class="muted">{{.Compared}} compared since {{template "since" .ComparedSince}}{{if .Epoch}}, <bdi class="value">{{.Epoch}}</bdi>{{end}}.{{if .Previous}} Before: <bdi class="value">{{.Previous}}</bdi>.{{end}}</p>
-{{- range .Control}}
-<p class="small muted">{{.}}</p>
+{{- range .Warnings}}
+<p class="warning"><strong>Note:</strong> {{.}}</p>
 {{- end}}
-{{- else}}
-<p>To compare the answers of live and the shadow, give the middleware the option <code>compare</code>. As a label: <code>{{.CompareLabel}}</code></p>
+<dl class="facts">
+{{- range .Facts}}
+{{template "fact" .}}
 {{- end}}
+</dl>
 </div>
+{{- if or .Endpoints .Sorts}}
+<div class="wide">
+{{- if .Sorts}}
+<div class="card" id="differences">
+<h3>Differences{{if .Endpoint}} of <bdi class="value">{{.Endpoint}}</bdi>{{end}}</h3>
+{{- if .Endpoint}}
+<p class="small"><a href="{{.AllEndpoints}}">Those of all endpoints</a></p>
+{{- end}}
+{{- range .Sorts}}{{template "sort" .}}{{end}}
+<p class="small muted apart">{{.Hint}} All examples, for scripts: <a href="{{.Examples}}">mismatches.ndjson</a></p>
 </div>
-{{- if or .Rate .Latency}}
+{{- end}}
+{{- if .Endpoints}}{{template "endpoints" .}}{{end}}
+</div>
+{{- end}}
+{{- if or .Agreement .Latency .Statuses}}
 <div class="grid">
-{{- if .Compares}}
-<div class="column">
-{{- with .Rate}}{{template "rate" .}}{{end}}
+{{- if .Agreement}}{{template "agreement" .}}{{end}}
+{{- with .Latency}}{{template "latency" .}}{{end}}
 {{- with .Statuses}}{{template "statuses" .}}{{end}}
 </div>
-{{- end}}
-{{- with .Latency}}{{template "latency" .}}{{end}}
-</div>
-{{- end}}
-{{- if .Compares}}
-{{template "differences" .}}
 {{- end}}
 <div class="card">
 <h3>Requests</h3>
 <p class="small muted">Counted since {{template "since" .Since}}.</p>
 <dl class="facts">
-{{- range .Facts}}
-<div><dt>{{.Name}}</dt><dd>{{.Value}}</dd><dd class="small">{{.Note}}</dd></div>
+{{- range .Counts}}
+{{template "fact" .}}
 {{- end}}
 </dl>
-</div>
-<div class="card">
-<h3>What was not mirrored, by reason</h3>
 {{- range .Losses}}{{template "tally" .}}{{end}}
 </div>
 </section>{{end}}
-{{define "rate"}}
+{{define "unfold"}}<a href="{{.Link}}">{{if .Open}}Hide{{else}}Show{{end}}</a>{{end}}
+{{define "agreement"}}
 <div class="card">
-<h3>Answers over time</h3>
-<svg class="chart" role="img" width="100%" height="196"><title>Share of answers that are the same, over time</title><desc>{{.Summary}}</desc>
-<line x1="0" x2="100%" y1="18" y2="18"/><line x1="0" x2="100%" y1="68" y2="68"/><line x1="0" x2="100%" y1="118" y2="118"/><line x1="0" x2="100%" y1="172" y2="172"/>
-<text x="0" y="14">{{.Top}}</text><text x="0" y="64">{{.Middle}}</text><text x="0" y="114">{{.Bottom}}</text><text x="0" y="137">answers</text>
-<svg class="plot" x="0" y="18" width="100%" height="100" viewBox="0 0 100 100" preserveAspectRatio="none"><path class="rate" d="{{.Path}}"/></svg>
-<svg x="0" y="142" width="100%" height="30">{{range .Bars}}<rect class="volume" x="{{.X}}" y="{{.Y}}" width="{{.Width}}" height="{{.Height}}"/>{{end}}</svg>
-{{range .Ticks}}<text x="{{.At}}" y="190" text-anchor="{{.Anchor}}">{{.Label}}</text>{{end}}
+<h3>Agreement over time</h3>
+{{- with .Agreement}}
+<ul class="legend" aria-hidden="true">
+{{if .Real}}<li><svg width="14" height="14"><rect class="real" width="14" height="14"/></svg>really differ</li>
+{{end}}{{if .Undecided}}<li><svg width="14" height="14"><rect class="undecided" x="1" y="1" width="12" height="12"/></svg>undecided</li>
+{{end}}<li><svg width="14" height="14"><rect class="volume" width="14" height="14"/></svg>pairs compared</li>
+</ul>
+<div class="plotted">
+<svg class="axis" width="52" height="190" aria-hidden="true"><text x="46" y="14" text-anchor="end">{{.Top}}</text><text x="46" y="64" text-anchor="end">{{.Middle}}</text><text x="46" y="114" text-anchor="end">0%</text><text x="46" y="160" text-anchor="end">pairs</text></svg>
+<svg class="chart" role="img" width="100%" height="190"><title>Share of pairs that differ, over time</title><desc>{{.Summary}}</desc>
+<line x1="0" x2="100%" y1="10" y2="10"/><line x1="0" x2="100%" y1="60" y2="60"/><line class="foot" x1="0" x2="100%" y1="110" y2="110"/><line class="foot" x1="0" x2="100%" y1="164" y2="164"/>
+<svg x="0" y="10" width="100%" height="100">{{range .Real}}<rect class="real" x="{{.X}}" y="{{.Y}}" width="{{.Width}}" height="{{.Height}}"/>{{end}}{{range .Undecided}}<rect class="undecided" x="{{.X}}" y="{{.Y}}" width="{{.Width}}" height="{{.Height}}"/>{{end}}</svg>
+<svg x="0" y="128" width="100%" height="36">{{range .Volume}}<rect class="volume" x="{{.X}}" y="{{.Y}}" width="{{.Width}}" height="{{.Height}}"/>{{end}}</svg>
+{{range .Ticks}}<text x="{{.At}}" y="184" text-anchor="{{.Anchor}}">{{.Label}}</text>{{end}}
 </svg>
-<p class="small muted apart">The axis begins at {{.Bottom}}. Where the line breaks, no answers were compared.</p>
-<details><summary class="small">The same in numbers</summary>
-<div class="scroll" tabindex="0" role="group" aria-label="Answers over time, table">
-<table class="small"><caption>Answers by interval</caption>
-<thead><tr><th scope="col">From</th><th scope="col" class="number">Same</th><th scope="col" class="number">Differ</th><th scope="col" class="number">Share</th></tr></thead>
-<tbody>{{range .Rows}}
-<tr><th scope="row"><time datetime="{{.At}}">{{.At}}</time></th><td class="number">{{.Same}}</td><td class="number">{{.Differ}}</td><td class="number">{{.Share}}</td></tr>{{end}}
+</div>
+{{- end}}
+<p class="small apart" id="{{.AgreementRows.ID}}">The same in numbers: {{template "unfold" .AgreementRows}}</p>
+{{- if .AgreementRows.Open}}
+<div class="scroll" tabindex="0" role="group" aria-label="Agreement over time, table">
+<table class="small"><caption>Pairs by interval</caption>
+<thead><tr><th scope="col">From</th><th scope="col" class="number">Compared</th><th scope="col" class="number">Real</th><th scope="col" class="number">Undecided</th><th scope="col" class="number">Agree</th></tr></thead>
+<tbody>{{range .Agreement.Rows}}
+<tr><th scope="row"><time datetime="{{.At}}">{{.At}}</time></th><td class="number">{{.Compared}}</td><td class="number">{{.Real}}</td><td class="number">{{.Undecided}}</td><td class="number">{{.Share}}</td></tr>{{end}}
 </tbody></table>
-</div></details>
+</div>
+{{- end}}
 </div>
 {{- end}}
 {{define "latency"}}
 <div class="card">
 <h3>Latency</h3>
 <div class="scroll" tabindex="0" role="group" aria-label="Latency, table">
-<table><caption>How long an answer took, to its end</caption>
+<table><caption>How long an answer took, to its end{{if .Difference}}; whether the shadow is slower is asked pair by pair{{end}}</caption>
 <thead><tr><th scope="col"><span class="hidden">Quantile</span></th>{{if .Compares}}<th scope="col" class="key-live">Live</th>{{end}}<th scope="col" class="key-shadow">Shadow</th>{{if .Difference}}<th scope="col">Shadow, pair by pair</th>{{end}}</tr></thead>
 <tbody>
 {{- $compares := .Compares}}{{$difference := .Difference}}
 {{- range .Rows}}
-<tr><th scope="row">{{.Name}}</th>
-{{- if $compares}}<td>{{.Live}}<svg class="bar" aria-hidden="true"><rect class="track" width="100%" height="7"/><rect class="live" width="{{.LiveBar}}" height="7"/></svg></td>{{end -}}
-<td>{{.Shadow}}<svg class="bar" aria-hidden="true"><rect class="track" width="100%" height="7"/><rect class="shadow" width="{{.ShadowBar}}" height="7"/></svg></td>
-{{- if $difference}}<td>{{.Difference}}</td>{{end}}</tr>
+<tr><th scope="row">{{.Name}}</th>{{if $compares}}<td>{{.Live}}</td>{{end}}<td>{{.Shadow}}</td>{{if $difference}}<td class="{{.Class}}">{{.Difference}}</td>{{end}}</tr>
 {{- end}}
 </tbody></table>
 </div>
-{{- with .Spread}}
+{{- with .Tail}}
 <ul class="legend" aria-hidden="true">
 {{if .Live}}<li><svg width="28" height="8"><path class="live" d="M2 4H26"/></svg><span class="key-live">Live</span></li>
 {{end}}<li><svg width="28" height="8"><path class="shadow" d="M2 4H26"/></svg><span class="key-shadow">Shadow</span></li>
-<li class="muted">share of answers done within a time</li>
+<li class="muted">share that took longer than</li>
 </ul>
-<svg class="chart" role="img" width="100%" height="150"><title>Share of answers done within a time</title><desc>{{.Summary}}</desc>
-<line x1="0" x2="100%" y1="18" y2="18"/><line x1="0" x2="100%" y1="68" y2="68"/><line x1="0" x2="100%" y1="118" y2="118"/>
-{{range .Ticks}}<line x1="{{.At}}" x2="{{.At}}" y1="118" y2="124"/>{{end}}
-<text x="0" y="14">100%</text><text x="0" y="64">50%</text>
-<svg class="plot" x="0" y="18" width="100%" height="100" viewBox="0 0 100 100" preserveAspectRatio="none">{{if .Live}}<path class="live" d="{{.Live}}"/>{{end}}<path class="shadow" d="{{.Shadow}}"/></svg>
-{{range .Ticks}}<text x="{{.At}}" y="138" text-anchor="{{.Anchor}}">{{.Label}}</text>{{end}}
+<div class="plotted">
+<svg class="axis" width="52" height="160" aria-hidden="true"><svg y="14" width="52" height="120" class="labels">{{range .Shares}}<text x="46" y="{{.At}}" text-anchor="end">{{.Label}}</text>{{end}}</svg></svg>
+<svg class="chart" role="img" width="100%" height="160"><title>Share of answers that took longer than a time</title><desc>{{.Summary}}</desc>
+<svg y="10" width="100%" height="120" class="labels">{{range .Shares}}<line x1="0" x2="100%" y1="{{.At}}" y2="{{.At}}"/>{{end}}{{range .Ticks}}<line x1="{{.At}}" x2="{{.At}}" y1="0" y2="100%"/>{{end}}</svg>
+<svg class="plot" x="0" y="10" width="100%" height="120" viewBox="0 0 100 100" preserveAspectRatio="none">{{if .Live}}<path class="live" d="{{.Live}}"/>{{end}}<path class="shadow" d="{{.Shadow}}"/></svg>
+{{range .Ticks}}<text x="{{.At}}" y="150" text-anchor="{{.Anchor}}">{{.Label}}</text>{{end}}
 </svg>
-<details><summary class="small">The same in numbers</summary>
-<div class="scroll" tabindex="0" role="group" aria-label="Share of answers done within a time, table">
-<table class="small"><caption>Share of answers done within a time</caption>
-<thead><tr><th scope="col">Below</th>{{if .Live}}<th scope="col" class="number key-live">Live</th>{{end}}<th scope="col" class="number key-shadow">Shadow</th></tr></thead>
-<tbody>{{$live := .Live}}{{range .Rows}}
-<tr><th scope="row">{{.Below}}</th>{{if $live}}<td class="number">{{.Live}}</td>{{end}}<td class="number">{{.Shadow}}</td></tr>{{end}}
+</div>
+{{- end}}
+{{- if .Tail}}
+<p class="small apart" id="{{.TailRows.ID}}">The same in numbers: {{template "unfold" .TailRows}}</p>
+{{- if .TailRows.Open}}
+<div class="scroll" tabindex="0" role="group" aria-label="Share of answers that took longer than a time, table">
+<table class="small"><caption>Share of answers that took longer</caption>
+<thead><tr><th scope="col">Than</th>{{if .Tail.Live}}<th scope="col" class="number key-live">Live</th>{{end}}<th scope="col" class="number key-shadow">Shadow</th></tr></thead>
+<tbody>{{$live := .Tail.Live}}{{range .Tail.Rows}}
+<tr><th scope="row">{{.Beyond}}</th>{{if $live}}<td class="number">{{.Live}}</td>{{end}}<td class="number">{{.Shadow}}</td></tr>{{end}}
 </tbody></table>
-</div></details>
+</div>
+{{- end}}
 {{- end}}
 </div>
 {{- end}}
@@ -342,15 +354,14 @@ const pageBody = `</head>
 </div>
 </div>
 {{- end}}
-{{define "differences"}}
-{{- if .Endpoints}}
+{{define "endpoints"}}
 <div class="card">
 <h3>Endpoints</h3>
 <div class="scroll" tabindex="0" role="group" aria-label="Endpoints, table">
-<table><caption>Pairs of answers by endpoint, and half of them took at most</caption>
-<thead><tr><th scope="col">Endpoint</th><th scope="col">State</th><th scope="col" class="number">Compared</th><th scope="col" class="number">Left out</th><th scope="col" class="number">Real</th><th scope="col" class="number">Undecided</th><th scope="col" class="number">Noise</th><th scope="col" class="number key-live">Live</th><th scope="col" class="number key-shadow">Shadow</th></tr></thead>
+<table class="small"><caption>The worst first. Compared: pairs, of all requests. p50: half took at most this, at <span class="key-live">live</span> and at the <span class="key-shadow">shadow</span>.</caption>
+<thead><tr><th scope="col">Endpoint</th><th scope="col">State</th><th scope="col" class="number">Compared</th><th scope="col" class="number">Real</th><th scope="col" class="number">Undecided</th><th scope="col" class="number">p50</th></tr></thead>
 <tbody>{{range .Endpoints}}
-<tr><th scope="row"><bdi class="value">{{.Name}}</bdi></th><td>{{template "status" .Status}}</td><td class="number">{{.Compared}}</td><td class="number">{{.Left}}</td><td class="number">{{.Real}}</td><td class="number">{{.Undecided}}</td><td class="number">{{.Noise}}</td><td class="number">{{.Live}}</td><td class="number">{{.Shadow}}</td></tr>{{end}}
+<tr><th scope="row"><a href="{{.Link}}"{{if .Current}} aria-current="true"{{end}}><bdi class="value">{{.Name}}</bdi></a></th><td>{{template "status" .Status}}</td><td class="number">{{.Compared}} of&#160;{{.Requests}}{{if .Left}}<br/><span class="muted">{{.Left}}</span>{{end}}</td><td class="number">{{if .RealLink}}<a href="{{.RealLink}}">{{.Real}}</a>{{else}}{{.Real}}{{end}}</td><td class="number">{{.Undecided}}</td><td class="number"><span class="key-live">{{.Live}}</span><br/><span class="key-shadow">{{.Shadow}}</span></td></tr>{{end}}
 </tbody></table>
 </div>
 {{- if .MoreEndpoints}}
@@ -358,18 +369,14 @@ const pageBody = `</head>
 {{- end}}
 </div>
 {{- end}}
-<div class="card">
-<h3>Differences</h3>
-{{- if .Hint}}
-<p class="small muted">{{.Hint}}</p>
-{{- end}}
-{{- $ignore := .Ignore}}
-{{- range .Sorts}}
-<h4>{{.Title}}</h4>
-{{- if .Rows}}
-<p class="small muted apart">{{.Meaning}}</p>
-{{- if eq .Title "Noise"}}{{with $ignore}}
-<p class="apart">To leave it out, add this to the options of the middleware, beside the rules that are there:</p>
+{{define "sort"}}
+<div class="sort"{{if not .Always}} id="{{.Unfolding.ID}}"{{end}}>
+<h4>{{.Title}}: {{.Count}}{{if not .Always}} <span class="small">{{template "unfold" .Unfolding}}<span class="hidden"> {{.Title}}</span></span>{{end}}</h4>
+{{- if or .Always .Unfolding.Open}}
+<p class="small muted">{{.Meaning}}</p>
+{{template "list" .}}
+{{- with .Ignore}}
+<p class="apart">To leave these out, add this to the options of the middleware, beside the rules that are there:</p>
 <pre tabindex="0" role="group" aria-label="As YAML">{{.YAML}}</pre>
 {{- if .Label}}
 <p>Or as a label in Docker Compose, which writes <code>$$</code> for <code>$</code>:</p>
@@ -377,32 +384,28 @@ const pageBody = `</head>
 {{- end}}
 {{- if .Left}}
 <p class="small muted">{{.Left}}</p>
-{{- end}}{{end}}{{end}}
-{{- if .Open}}
-{{template "list" .}}
-{{- else}}
-<details><summary>{{.Count}}</summary>
-{{template "list" .}}
-</details>
 {{- end}}
-{{- else}}
-<p class="muted">None so far.</p>
-{{- end}}
+{{- if .More}}
+<p class="small muted">{{.More}} in <a href="report.json">report.json</a>.</p>
+{{- end}}{{end}}
 {{- end}}
 </div>
 {{- end}}
 {{define "list"}}<ol>
 {{- range .Rows}}
 <li class="difference">
-<div class="what"><bdi class="value">{{.Endpoint}}</bdi> <code>{{.Key}}</code>{{if .Relation}} <span class="value">{{.Relation}}</span>{{end}} <span>{{.Pairs}}</span></div>
+<div class="what"><a href="{{.Link}}"><bdi class="value">{{.Endpoint}}</bdi></a> <code>{{.Key}}</code>{{if .Relation}} <strong class="value">{{.Relation}}</strong>{{end}} <span>{{.Pairs}}</span></div>
 {{- range .Examples}}
 <dl class="sides">
 <div class="side"><dt class="key-live">Live</dt><dd class="value">{{.Live}}</dd></div>
 <div class="side dashed"><dt class="key-shadow">Shadow</dt><dd class="value">{{.Shadow}}</dd></div>
 </dl>
-<p class="small muted">{{template "time" .At}}: <bdi class="value">{{.Request}}</bdi>, {{.Statuses}}{{if .Index}}, at index {{.Index}}{{end}}{{if .Relation}}, <span class="value">{{.Relation}}</span>{{end}}{{if .ID}}, request <bdi class="value">{{.ID}}</bdi>{{end}}</p>
+<p class="small muted">{{template "time" .At}}: <bdi class="value">{{.Request}}</bdi>{{if .Query}} with <bdi class="value">{{.Query}}</bdi>{{end}}, {{.Statuses}}{{if .Index}}, at index {{.Index}}{{end}}{{if .Relation}}, <span class="value">{{.Relation}}</span>{{end}}{{if .ID}}, request <bdi class="value">{{.ID}}</bdi>{{end}}</p>
+{{- if .Curl}}
+<pre tabindex="0" role="group" aria-label="To ask again">{{.Curl}}</pre>
 {{- end}}
-<p class="small muted">Latest {{template "time" .Last}}, first {{template "time" .First}}.{{if .Ignore}} To ignore it: <code>{{.Ignore}}</code>{{end}}</p>
+{{- end}}
+<p class="small muted">Latest {{template "time" .Last}}, first {{template "time" .First}}.{{if .Ignore}} To leave it out: <code>{{.Ignore}}</code>{{end}}</p>
 </li>
 {{- end}}
 </ol>
@@ -412,7 +415,6 @@ const pageBody = `</head>
 {{define "tally"}}
 <div class="tally">
 <h4>{{.Title}}</h4>
-{{- if .Rows}}
 <div class="scroll" tabindex="0" role="group" aria-label="{{.Title}}, table">
 <table><caption class="hidden">{{.Title}}</caption>
 <thead><tr><th scope="col">Reason</th><th scope="col" class="number">Requests</th><th scope="col">Meaning</th></tr></thead>
@@ -420,10 +422,6 @@ const pageBody = `</head>
 <tr><th scope="row" class="reason"><code>{{.Name}}</code></th><td class="number">{{.Count}}</td><td>{{.Meaning}}</td></tr>{{end}}
 </tbody></table>
 </div>
-{{- end}}
-{{- if .None}}
-<p class="small muted apart">None of: {{.None}}.</p>
-{{- end}}
 </div>
 {{- end}}
 `

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"io"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -88,15 +89,36 @@ func classed(elements []*element, class string) []*element {
 	return found
 }
 
+// A lookedAt is a document and the query of a page's address.
+type lookedAt struct {
+	d     *Document
+	query string
+}
+
+const everythingOpen = "open=noise&open=ignored&open=time&open=latency"
+
 // pages are a page for each state of a mirror.
-func pages() map[string]*Document {
+func pages() map[string]lookedAt {
 	paused := billing()
 	since := before(4 * time.Minute)
 	paused.State.Paused = true
 	paused.State.PausedSince = &since
-	return map[string]*Document{
-		"comparing": documentOf(billing()), "not comparing": documentOf(reports()), "nothing yet": documentOf(fresh()),
-		"paused": documentOf(paused), "mistaken": documentOf(mistakenMirror()), "no mirror": documentOf(), "several": documentOf(billing(), fresh(), reports(), paused, mistakenMirror()), "hostile": documentOf(hostile()),
+	removed := billing()
+	removed.Removed = &since
+	controlled := billing()
+	controlled.Comparison.Control = &Control{URL: "http://billing-old:8080", Answered: 20, Unfit: []string{"GET /invoices/*: 5 of its 20 answers have another status than live's"}}
+	controlled.Sequence = &Sequence{By: "header:X-Customer-Id", Waiting: 12, LongestWait: 2.5}
+	skipped := fresh()
+	skipped.Mirrored = 1200
+	skipped.Comparison.Skipped = map[string]int64{compare.Stream: 1200}
+	skipped.AddLosses()
+	all := documentOf(billing(), fresh(), reports(), paused, mistakenMirror())
+	return map[string]lookedAt{
+		"comparing": {documentOf(billing()), ""}, "comparing, unfolded": {documentOf(billing()), everythingOpen}, "one endpoint": {documentOf(billing()), "endpoint=GET+/invoices/*&open=noise"},
+		"not comparing": {documentOf(reports()), ""}, "nothing yet": {documentOf(fresh()), ""}, "all skipped": {documentOf(skipped), ""}, "removed": {documentOf(removed), ""},
+		"paused": {documentOf(paused), ""}, "mistaken": {documentOf(mistakenMirror()), ""}, "no mirror": {documentOf(), ""}, "several": {all, ""}, "one of several": {all, "middleware=shadow-reports@file"},
+		"controlled": {documentOf(controlled), ""}, "unknown": {all, "middleware=shadow-nobody"}, "unknown endpoint": {all, "middleware=shadow-billing&endpoint=GET+/"},
+		"hostile": {documentOf(hostile()), everythingOpen}, "hostile among others": {documentOf(hostile(), billing()), ""},
 	}
 }
 
@@ -123,7 +145,7 @@ func hostile() *Middleware {
 	for i, text := range hostileTexts {
 		c.Differences = append(c.Differences, Difference{
 			Endpoint: "GET /" + text, Key: text, Relation: text, Count: 1, Pairs: 1, Judgement: []string{compare.Noise, compare.Real}[i%2], Ignore: "$['" + text + "']",
-			Examples: []Example{{At: generated, Path: text, RequestID: text, Relation: text, Live: text, Shadow: text}},
+			Examples: []Example{{At: generated, Path: text, Query: []string{text}, Curl: text, RequestID: text, Relation: text + "x", Live: text, Shadow: text}},
 		})
 		c.Endpoints = append(c.Endpoints, Endpoint{Endpoint: text})
 		c.Reasons = append(c.Reasons, text)
@@ -133,15 +155,18 @@ func hostile() *Middleware {
 
 // pageElements and pageLinks are all that a page has.
 var (
-	pageElements = " html head meta link title style body a header h1 h2 h3 h4 p ul ol li main section nav div span bdi strong code pre time dl dt dd " +
-		"table caption thead tbody tr th td details summary svg path rect line text desc "
-	pageLinks = " data:, #main report.json metrics ? ?refresh=0 "
+	pageElements = " html head meta link title style body a header h1 h2 h3 h4 p ul ol li main section div span bdi strong code pre time dl dt dd br " +
+		"table caption thead tbody tr th td svg path rect line text desc "
+	pageLinks = " data:, #main report.json metrics ? "
 )
 
+// ownLink matches links to looks of the page, and to the examples of a mirror.
+var ownLink = regexp.MustCompile(`^(?:mismatches\.ndjson)?\?(?:(?:middleware|endpoint|open|refresh|unknown)=[0-9A-Za-z%+._-]*&?)+(?:#[a-z]+)?$`)
+
 func TestThePageHasNothingThatRunsOrLoads(t *testing.T) {
-	for name, d := range pages() {
+	for name, page := range pages() {
 		t.Run(name, func(t *testing.T) {
-			_, elements := written(t, d, "")
+			_, elements := written(t, page.d, page.query)
 			for _, e := range elements {
 				if !strings.Contains(pageElements, " "+e.name+" ") {
 					t.Errorf("an element %s", e.name)
@@ -150,7 +175,7 @@ func TestThePageHasNothingThatRunsOrLoads(t *testing.T) {
 					if strings.HasPrefix(attribute, "on") || attribute == "style" || attribute == "src" || attribute == "action" {
 						t.Errorf("%s has %s=%q", e.name, attribute, value)
 					}
-					if attribute == "href" && !strings.Contains(pageLinks, " "+value+" ") && !strings.HasPrefix(value, "#mirror-") {
+					if attribute == "href" && !strings.Contains(pageLinks, " "+value+" ") && !ownLink.MatchString(value) {
 						t.Errorf("%s leads to %q", e.name, value)
 					}
 				}
@@ -163,7 +188,7 @@ func TestThePageHasNothingThatRunsOrLoads(t *testing.T) {
 }
 
 func TestThePageShowsHostileTextAsText(t *testing.T) {
-	page, elements := written(t, documentOf(hostile()), "")
+	page, elements := written(t, documentOf(hostile()), everythingOpen)
 	body := named(elements, "body")[0].text
 	for _, want := range hostileTexts {
 		if !strings.Contains(body, Visible(want)) {
@@ -192,9 +217,9 @@ func TestThePolicyAllowsThePagesStyleOnly(t *testing.T) {
 }
 
 func TestThePageCanBeHeard(t *testing.T) {
-	for name, d := range pages() {
+	for name, page := range pages() {
 		t.Run(name, func(t *testing.T) {
-			_, elements := written(t, d, "")
+			_, elements := written(t, page.d, page.query)
 			if lang := named(elements, "html")[0].attributes["lang"]; lang != "en" {
 				t.Errorf("the language is %q", lang)
 			}
@@ -244,7 +269,7 @@ func checkNames(t *testing.T, elements []*element) {
 				t.Errorf("%s refers to %s, which is there %d times", e.name, id, count[id])
 			}
 		}
-		if (e.name == "section" || e.name == "nav") && ids[0] == "" {
+		if e.name == "section" && ids[0] == "" {
 			t.Errorf("a %s has no name", e.name)
 		}
 		if e.attributes["tabindex"] != "" && e.attributes["aria-label"] == "" {
@@ -297,17 +322,19 @@ func checkPictures(t *testing.T, elements []*element) {
 }
 
 func TestThePageSaysWhatAReleaseManagerNeeds(t *testing.T) {
-	_, elements := written(t, documentOf(billing()), "")
-	text := named(elements, "main")[0].text
+	d := documentOf(billing())
+	d.Instance = "traefik-7f9c-3f2a1b"
+	_, elements := written(t, d, everythingOpen)
+	text := named(elements, "body")[0].text
 	for _, want := range []string{
-		"4 of 12,431 answers really differ (0.03%)", "Differs", "Running.", "no whole answer within the timeout", "(11 min ago)",
-		"12,431 pairs compared since 2026-03-12T13:31:07Z (1 h ago)", "shadow-billing@docker", "http://billing-next:8080",
+		"4 of 12,431 answers really differ (0.03%)", "Next: See what really differs.", "last error 11 min ago: no whole answer within the timeout",
+		"Compared12,431 pairs99.67% of the answers, since 2026-03-12T13:31:07Z (1 h ago)", "shadow-billing@docker", "http://billing-next:8080",
 		"GET /invoices/*", "$.lines[*].total", "-0.01", "178.49", "4 of 10,000 pairs (0.04%)", "- '$.requestId'", "compare.ignore=$$.requestId",
-		"/invoices/2026-0042, 200 and 200, at index 3, -0.01, request 7f3a-91", "PUT /scans/*",
-		"≠ 2", "12,362", "9.0 ms slower", "2.0 ms faster",
-		"12 of 12,483 lost (9 too_large, 3 timeout).", "Lost12of 12,483 that were to be mirrored", "Sampled out112,030of 124,513 eligible, by percent",
-		"None of: full, paused, body_error, stream_incomplete, connect, tls, protocol, late, internal.", "There was no whole answer within timeout. Make the shadow faster", "Both answers are larger than compare.maxBodySize",
-		"In flight2under way now", "43.0 MiB", "Counted since 2026-03-11T12:31:07Z (26 h ago)",
+		"/invoices/2026-0042, 200 and 200, at index 3, request 7f3a-91", "PUT /scans/*", "31 of\u00a071", "too_large",
+		"≠ 2", "12,362", "9.0 ms slower", "no difference beyond chance", "2.0 ms faster", "Noise: 2 differences Hide Noise",
+		"Lost12 of 12,4839 too_large, 3 timeout", "Sampled out112,030of 124,513 eligible, by percent",
+		"There was no whole answer within timeout. Make the shadow faster", "Both answers are larger than compare.maxBodySize",
+		"In flight2under way now", "43.0 MiB", "Counted since 2026-03-11T12:31:07Z (26 h ago)", "for this Traefik only: traefik-7f9c-3f2a1b",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q", want)
@@ -316,15 +343,57 @@ func TestThePageSaysWhatAReleaseManagerNeeds(t *testing.T) {
 	if strings.Index(text, "$.lines[*].total") > strings.Index(text, "$.requestId") {
 		t.Error("noise comes before real differences")
 	}
-	if verdicts := classed(elements, "verdict"); len(verdicts) != 1 || len(named(elements, "nav")) != 0 {
-		t.Errorf("got %d verdicts, want 1 and no overview", len(verdicts))
+	if verdicts := classed(elements, "verdict"); len(verdicts) != 1 {
+		t.Errorf("got %d verdicts, want 1", len(verdicts))
+	}
+}
+
+// What did not happen, and what is folded, is not on the page.
+func TestThePageHasNoEmptySections(t *testing.T) {
+	for name, page := range pages() {
+		_, elements := written(t, page.d, page.query)
+		text := named(elements, "main")[0].text
+		for _, never := range []string{"None", "none so far", "No error", "Running", ": 0 differences"} {
+			if strings.Contains(text, never) {
+				t.Errorf("%s: the page says %q", name, never)
+			}
+		}
+		for _, e := range elements {
+			switch e.name {
+			case "ul", "ol", "dl", "tbody", "div", "p", "pre", "h3", "h4":
+				if strings.TrimSpace(e.text) == "" {
+					t.Errorf("%s: an empty %s of class %q", name, e.name, e.attributes["class"])
+				}
+			}
+		}
+	}
+	_, elements := written(t, documentOf(billing()), "")
+	if text := named(elements, "main")[0].text; strings.Contains(text, "$.requestId") || !strings.Contains(text, "Noise: 2 differences Show Noise") {
+		t.Error("noise is shown unasked, or cannot be asked for")
+	}
+}
+
+func TestThePageOfAnEndpointHasItsDifferencesOnly(t *testing.T) {
+	_, elements := written(t, documentOf(billing()), "endpoint=PUT+/scans/*&open=noise")
+	differences := classed(elements, "difference")
+	if len(differences) != 1 || !strings.Contains(differences[0].text, "PUT /scans/*") || !strings.Contains(differences[0].text, "$.requestId") {
+		t.Errorf("got %d differences, want the one of PUT /scans/*", len(differences))
+	}
+	text := named(elements, "main")[0].text
+	if !strings.Contains(text, "Differences of PUT /scans/*") || !strings.Contains(text, "GET /invoices/*") {
+		t.Error("the page does not say which endpoint it is about, or has no way to the others")
+	}
+	for _, e := range named(elements, "a") {
+		if e.text == "Those of all endpoints" && e.attributes["href"] != "?middleware=shadow-billing%40docker&open=noise" {
+			t.Errorf("the way to all endpoints leads to %s", e.attributes["href"])
+		}
 	}
 }
 
 func TestThePageSaysHowToTurnComparingOn(t *testing.T) {
 	_, elements := written(t, documentOf(reports()), "")
 	text := named(elements, "main")[0].text
-	for _, want := range []string{"Not comparing", "answers are not compared; 7 requests mirrored", "traefik.http.middlewares.shadow-reports.plugin.mirror.compare.body=json", "No error so far.", "p99", "None of: method,"} {
+	for _, want := range []string{"Not comparing", "answers are not compared; 7 requests mirrored", "traefik.http.middlewares.shadow-reports.plugin.mirror.compare.body=json", "p99", "Lostnoneof 7 requests"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -334,19 +403,49 @@ func TestThePageSaysHowToTurnComparingOn(t *testing.T) {
 	}
 }
 
+// With several mirrors there is an overview, the worst first, and a page for each.
 func TestThePageOfSeveralHasAnOverview(t *testing.T) {
-	_, elements := written(t, documentOf(billing(), fresh(), reports()), "")
-	overview := named(elements, "nav")
-	if len(overview) != 1 {
-		t.Fatalf("got %d overviews, want 1", len(overview))
+	several := documentOf(fresh(), reports(), billing(), mistakenMirror())
+	_, elements := written(t, several, "")
+	overview := classed(elements, "overview")
+	if len(overview) != 1 || len(classed(elements, "mirror")) != 0 {
+		t.Fatalf("got %d overviews and %d mirrors, want 1 and none", len(overview), len(classed(elements, "mirror")))
 	}
-	for _, want := range []string{"Differs", "shadow-billing@docker", "Nothing yet", "shadow-customers@file", "Not comparing", "no answers compared yet"} {
-		if !strings.Contains(overview[0].text, want) {
-			t.Errorf("the overview does not say %q", want)
+	at := -1
+	for _, want := range []string{"Not mirroring shadow-ledger@docker 2 mistakes", "Differs shadow-billing@docker 4 of 12,431 answers really differ", "Nothing yet shadow-customers@file no answers compared yet", "Not comparing shadow-reports@file"} {
+		i := strings.Index(overview[0].text, want)
+		if i <= at {
+			t.Errorf("the overview does not say %q, or too early", want)
+		}
+		at = i
+	}
+	links := 0
+	for _, e := range named(elements, "a") {
+		if e.attributes["href"] == "?middleware=shadow-billing%40docker" && e.text == "shadow-billing@docker" {
+			links++
 		}
 	}
-	if n := len(classed(elements, "mirror")); n != 3 {
-		t.Errorf("got %d parts, want 3", n)
+	if links != 1 {
+		t.Errorf("%d links lead to the page of shadow-billing@docker, want 1", links)
+	}
+	_, elements = written(t, several, "middleware=shadow-billing@docker")
+	if n := len(classed(elements, "mirror")); n != 1 || len(classed(elements, "overview")) != 0 || named(elements, "h1")[0].text != "Mirror report" {
+		t.Errorf("the page of one has %d mirrors", n)
+	}
+}
+
+func TestTheTitleHasTheVerdict(t *testing.T) {
+	for query, want := range map[string]string{
+		"": "Not mirroring: 1 of 3 mirrors – Mirror report", "middleware=shadow-billing": "Differs: shadow-billing@docker – Mirror report", "middleware=nobody": "Not mirroring: 1 of 3 mirrors – Mirror report",
+	} {
+		_, elements := written(t, documentOf(billing(), reports(), mistakenMirror()), query)
+		if got := named(elements, "title")[0].text; got != want {
+			t.Errorf("%q: got %q, want %q", query, got, want)
+		}
+	}
+	_, elements := written(t, documentOf(), "")
+	if got := named(elements, "title")[0].text; got != "Mirror report" {
+		t.Errorf("without mirrors: got %q", got)
 	}
 }
 
@@ -354,6 +453,15 @@ func TestThePageWithoutMirrorsSaysSo(t *testing.T) {
 	_, elements := written(t, documentOf(), "")
 	if text := named(elements, "main")[0].text; !strings.Contains(text, "No mirror yet") {
 		t.Errorf("got %q", text)
+	}
+}
+
+func TestThePageSaysWhatIsNotThere(t *testing.T) {
+	for _, query := range []string{"middleware=shadow-nobody", "middleware=shadow-billing&endpoint=GET+/nothing"} {
+		_, elements := written(t, documentOf(billing(), reports()), query)
+		if text := named(elements, "main")[0].text; !strings.Contains(text, "There is no such middleware or endpoint") {
+			t.Errorf("%q: got %.300q", query, text)
+		}
 	}
 }
 
@@ -391,17 +499,17 @@ func TestThePageIsBounded(t *testing.T) {
 		key := "$." + strconv.Itoa(i) + strings.Repeat("x", 190)
 		examples := make([]Example, 5)
 		for j := range examples {
-			examples[j] = Example{Path: long, RequestID: long, Live: long, Shadow: long}
+			examples[j] = Example{Path: long, Query: []string{long}, Curl: long, RequestID: long, Live: long, Shadow: long}
 		}
 		c.Differences = append(c.Differences, Difference{Endpoint: long, Key: key, Judgement: []string{compare.Real, compare.Undecided, compare.Noise, compare.Ignored}[i%4], Ignore: key, Examples: examples})
 		c.Endpoints = append(c.Endpoints, Endpoint{Endpoint: long})
 	}
-	page, elements := written(t, documentOf(m), "")
-	if n := len(classed(elements, "difference")); n != 95 {
-		t.Errorf("got %d differences, want 50 that are real and 15 of each other judgement", n)
+	page, elements := written(t, documentOf(m), everythingOpen)
+	if n := len(classed(elements, "difference")); n != 85 {
+		t.Errorf("got %d differences, want 40 that are real and 15 of each other judgement", n)
 	}
 	text := named(elements, "main")[0].text
-	for _, want := range []string{"1,201 more are in report.json.", "1,235 more are in report.json.", "4,982 more are in report.json."} {
+	for _, want := range []string{"1,211 more are in report.json.", "1,235 more are in report.json.", "4,982 more are in report.json."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -419,7 +527,10 @@ func TestPageShowsMistakesAndShares(t *testing.T) {
 	bad := mistakenMirror()
 	bad.Mistakes = append(bad.Mistakes, `url: "<script>alert(1)</script>": takes an http or https URL`)
 	bad.ConfigErrors = 3
-	page, elements := written(t, documentOf(good, bad), "")
+	if page, _ := written(t, documentOf(good, bad), "middleware=shadow-billing"); !strings.Contains(page, "mirrors 12.5% to") {
+		t.Error("the page does not say what share is mirrored")
+	}
+	page, elements := written(t, documentOf(good, bad), "middleware=shadow-ledger")
 	var items []string
 	for _, e := range elements {
 		if e.name == "li" && e.parent.attributes["class"] == "mistakes" {
@@ -429,7 +540,7 @@ func TestPageShowsMistakesAndShares(t *testing.T) {
 	if len(items) != 3 || items[1] != bad.Mistakes[1] || items[2] != bad.Mistakes[2] {
 		t.Errorf("the page lists %q, want %q", items, bad.Mistakes)
 	}
-	for _, want := range []string{"Not mirroring", "3 mistakes in the options: nothing is mirrored", "Live is served as without the mirror, until", "mirrors 12.5% to"} {
+	for _, want := range []string{"Not mirroring", "3 mistakes in the options: nothing is mirrored", "Live is served as without the mirror until then"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
 		}

@@ -35,8 +35,8 @@ func TestLossesAreOneFigure(t *testing.T) {
 			if m.LostTotal != tt.lost || m.Eligible != tt.eligible || len(m.Lost) != 11 {
 				t.Errorf("%d lost, %d eligible, %d reasons; want %d, %d and 11", m.LostTotal, m.Eligible, len(m.Lost), tt.lost, tt.eligible)
 			}
-			if v := newMirrorView("mirror-1", m, generated); v.Lost != tt.want {
-				t.Errorf("the page says %q, want %q", v.Lost, tt.want)
+			if l := newListedView(m, newLook(documentOf(m), nil)); l.Lost != tt.want {
+				t.Errorf("the page says %q, want %q", l.Lost, tt.want)
 			}
 		})
 	}

@@ -2,24 +2,24 @@ package report
 
 import (
 	"net/url"
-	"regexp"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/trafficshadow/mirror/compare"
 )
 
 // How much of a document the page shows. All of it is in report.json.
 const (
-	shownDifferences = 50 // that are real
+	shownDifferences = 40 // that are real
 	shownOthers      = 15 // of each other judgement
 	shownEndpoints   = 20
-	shownExamples    = 2   // of a real difference; of others one
+	shownRules       = 300 // that take noise away
+	shownExamples    = 2   // of a difference that is real; of others one
 	shownStatuses    = 10  // of each side, the most frequent
 	shownText        = 400 // bytes of one value
+	shownMirrors     = 200 // in the overview
 )
 
 // longWait is how long copies may wait for one another before the page warns, in seconds.
@@ -28,58 +28,70 @@ const longWait = 1
 // refreshAfter is how often the page loads itself anew, in seconds.
 const refreshAfter = 10
 
-// A view is a document as the template has it: text, and the geometry of charts.
-// There are no methods for the template to call, because interpreted it sees
-// none.
+// A view is what the page shows of a document, as the template has it: text, and the
+// geometry of charts. There are no methods for the template to call, because interpreted
+// it sees none.
 type view struct {
+	Title     string
 	Generated moment
-	Refresh   int // in seconds; 0: not by itself
-	Mirrors   []mirrorView
-	Many      bool
+	Instance  string // who speaks, for itself only
+	Since     moment
+	Refresh   int    // in seconds; 0: not by itself
+	Pause     string // where it does not load itself anew, or does again
+	Again     string // the same look once more
+
+	None    bool         // there is no mirror
+	Unknown bool         // the address names what there is not
+	Home    string       // leads to the overview; "" where it is this, or there is none
+	Mirrors []listedView // of the overview; nil where a mirror's page is shown
+	More    string       // how many are not shown; "" if none
+	Mirror  *mirrorView  // nil in the overview
 }
 
-// A moment is a time, absolute and as it is from now.
-type moment struct{ At, Ago string }
+// A listedView is a mirror as the overview has it.
+type listedView struct {
+	Name, Link, Headline, Lost string
+	Status                     status
+	rank                       int
+}
 
 // A mirrorView is what the page says of one middleware.
 type mirrorView struct {
-	ID       string // of its part of the page
 	Name     string
 	Shadow   string
 	Share    string // of the requests, that is mirrored
-	Mistakes []string
 	Status   status
-	Verdict  string
+	Headline string
+
+	Mistakes []string
+	Next     string   // what to do now
+	Option   string   // to give the middleware, where that is what to do
+	Reasons  []string // why the state is not a better one
 	Warnings []string // what else to know before one decides
+	Facts    []fact   // what everybody wants to know first
 
-	Paused      bool
-	PausedSince moment
-	LastError   string // "" if there was none
-	LastErrorAt moment
-	Since       moment
-	Lost        string // of how many, and why
-	LostNone    bool
-
-	CompareLabel  string // what turns comparing on
-	Compares      bool
-	ComparedSince moment
-	Compared      string
-	Hint          string // how values are shown
-
-	Control       []string // what there is to say of the control
-	Reasons       []string // why the state is not a better one
-	Epoch         string   // "" if it has no name
-	Previous      string   // the comparison before, in short; "" if there was none
-	Rate          *rateChart
-	Latency       *latencyView
+	Endpoint      string // the only one that is shown; "": all
+	AllEndpoints  string // where all are
 	Endpoints     []endpointView
 	MoreEndpoints string // how many are not shown; "" if none
 	Sorts         []differencesView
-	Ignore        *ignoreView
+	Hint          string // how values are shown
+	Examples      string // where all of them are, for scripts
+	Agreement     *agreementChart
+	AgreementRows unfolding
+	Latency       *latencyView
 	Statuses      *statusView
 
-	Facts  []fact
+	Since  moment // when counting began
+	Counts []fact
 	Losses []tally
+}
+
+// An unfolding is a part of the page that is folded unless its address says otherwise.
+type unfolding struct {
+	ID   string
+	Open bool
+	Link string // opens it, or closes it
 }
 
 // A status is the plainest thing that can be said of a mirror.
@@ -87,18 +99,19 @@ type status struct {
 	Word  string
 	Class string // its colour
 	Shape string // the path of its sign, 16 by 16
+	rank  int    // the worst is the highest
 }
 
 var (
-	agrees      = status{Word: "Agrees", Class: "good", Shape: "M2.5 8.5 6.5 12.5 13.5 3.5"}
-	differs     = status{Word: "Differs", Class: "bad", Shape: "M2.5 5.5H13.5M2.5 10.5H13.5M11.5 2 4.5 14"}
-	undecided   = status{Word: "Undecided", Class: "warn", Shape: "M5 6V4L8 2.5 11 4V6L8 8.5V10.5M8 13V13.5"}
-	early       = status{Word: "Too early", Class: "calm", Shape: "M8 2.5V8L11.5 10.5"}
-	pausing     = status{Word: "Paused", Class: "warn", Shape: "M5 2.5V13.5M11 2.5V13.5"}
-	failing     = status{Word: "Failing", Class: "bad", Shape: "M8 2.5V9M8 13V13.5"}
-	mistaken    = status{Word: "Not mirroring", Class: "bad", Shape: "M3.5 3.5 12.5 12.5M12.5 3.5 3.5 12.5"}
-	notCompared = status{Word: "Not comparing", Class: "calm", Shape: "M3 8H13"}
-	nothingYet  = status{Word: "Nothing yet", Class: "calm", Shape: "M3 8V8.1M8 8V8.1M13 8V8.1"}
+	mistaken    = status{Word: "Not mirroring", Class: "bad", Shape: "M3.5 3.5 12.5 12.5M12.5 3.5 3.5 12.5", rank: 9}
+	differs     = status{Word: "Differs", Class: "bad", Shape: "M2.5 5.5H13.5M2.5 10.5H13.5M11.5 2 4.5 14", rank: 8}
+	failing     = status{Word: "Failing", Class: "bad", Shape: "M8 2.5V9M8 13V13.5", rank: 7}
+	pausing     = status{Word: "Paused", Class: "warn", Shape: "M5 2.5V13.5M11 2.5V13.5", rank: 6}
+	undecided   = status{Word: "Undecided", Class: "warn", Shape: "M5 6V4L8 2.5 11 4V6L8 8.5V10.5M8 13V13.5", rank: 5}
+	early       = status{Word: "Too early", Class: "calm", Shape: "M8 2.5V8L11.5 10.5", rank: 4}
+	nothingYet  = status{Word: "Nothing yet", Class: "calm", Shape: "M3 8V8.1M8 8V8.1M13 8V8.1", rank: 3}
+	notCompared = status{Word: "Not comparing", Class: "calm", Shape: "M3 8H13", rank: 2}
+	agrees      = status{Word: "Agrees", Class: "good", Shape: "M2.5 8.5 6.5 12.5 13.5 3.5", rank: 1}
 
 	// stateStatus is what is said of the states of comparisons.
 	stateStatus = map[string]status{
@@ -107,14 +120,13 @@ var (
 	}
 )
 
-// A fact is one number.
-type fact struct{ Name, Value, Note string }
+// A fact is one number, or one word.
+type fact struct{ Name, Value, Note, Class string }
 
 // A tally is what was counted by reason.
 type tally struct {
 	Title string
 	Rows  []tallyRow
-	None  string // the reasons that were not met
 }
 
 type tallyRow struct{ Name, Count, Meaning string }
@@ -122,45 +134,21 @@ type tallyRow struct{ Name, Count, Meaning string }
 type latencyView struct {
 	Rows       []quantileRow
 	Compares   bool // live is measured too
-	Spread     *spreadChart
 	Difference bool
+	Tail       *tailChart
+	TailRows   unfolding
 }
 
 // An endpointView is a row of the endpoints.
 type endpointView struct {
-	Name                   string
-	Status                 status
-	Compared, Left         string
-	Real, Undecided, Noise string
-	Live, Shadow           string // p50
-}
-
-// A differencesView is the differences of one judgement.
-type differencesView struct {
-	Title, Meaning string
-	Open           bool
-	Count          string
-	Rows           []differenceView
-	More           string // how many are not shown; "" if none
-}
-
-type differenceView struct {
-	Endpoint, Key, Relation, Pairs, Ignore string
-
-	First, Last moment
-	Examples    []exampleView
-}
-
-type exampleView struct {
-	At                                                   moment
-	Request, ID, Statuses, Relation, Index, Live, Shadow string
-}
-
-// An ignoreView is what to add to a configuration to take the noise away.
-type ignoreView struct {
-	YAML  string
-	Label string
-	Left  string // what a label cannot hold; "" if it can all
+	Name, Link         string
+	Current            bool // it is the only one that is shown
+	Status             status
+	Compared, Requests string
+	Left               string // why the others were not, in short
+	Real, Undecided    string
+	RealLink           string // "" where there are none
+	Live, Shadow       string // p50
 }
 
 // A statusView is how often live answered with the status of the row and the
@@ -177,183 +165,69 @@ type statusRow struct {
 
 type statusCell struct{ Count, Class string }
 
-// newView returns the document as the page shows it.
-func newView(d *Document, options url.Values) *view {
-	v := &view{Generated: newMoment(d.Generated, d.Generated), Refresh: refreshAfter, Many: len(d.Middlewares) > 1}
-	if options.Get("refresh") == "0" {
+// newView returns what of the document the query of the page's address asks for.
+func newView(d *Document, query url.Values) *view {
+	l := newLook(d, query)
+	v := &view{
+		Title: "Mirror report", Generated: newMoment(d.Generated, d.Generated), Instance: text(d.Instance), Since: newMoment(d.Since, d.Generated),
+		Refresh: refreshAfter, Pause: l.refreshed(true), Again: l.address(), None: len(d.Middlewares) == 0, Unknown: l.unknown,
+	}
+	if l.paused {
 		v.Refresh = 0
+		v.Pause = l.refreshed(false)
 	}
-	for i, m := range d.Middlewares {
-		v.Mirrors = append(v.Mirrors, newMirrorView("mirror-"+strconv.Itoa(i+1), m, d.Generated))
+	if l.middleware != "" {
+		m := d.Middleware(l.middleware)
+		if len(d.Middlewares) > 1 || l.unknown {
+			v.Home = "?"
+		}
+		v.Mirror = newMirrorView(m, l, d.Generated)
+		v.Title = v.Mirror.Status.Word + ": " + v.Mirror.Name + " – Mirror report"
+		return v
+	}
+	if l.unknown {
+		v.Home = "?"
+	}
+	for _, m := range d.Middlewares {
+		v.Mirrors = append(v.Mirrors, newListedView(m, l))
+	}
+	sort.SliceStable(v.Mirrors, func(i, j int) bool { return v.Mirrors[i].rank > v.Mirrors[j].rank })
+	if n := len(v.Mirrors); n > 0 {
+		v.Title = overviewTitle(v.Mirrors)
+		if n > shownMirrors {
+			v.Mirrors = v.Mirrors[:shownMirrors]
+			v.More = plural(int64(n-shownMirrors), "more is", "more are")
+		}
 	}
 	return v
 }
 
-func newMirrorView(id string, m *Middleware, now time.Time) mirrorView {
-	v := mirrorView{
-		ID: id, Name: text(m.Name), Shadow: text(m.Shadow), Status: statusOf(m), Since: newMoment(m.Since, now),
-		Lost: Losses(m.Mirrored, m.Lost, Count), LostNone: m.LostTotal == 0, Paused: m.State.Paused, LastError: text(m.State.LastError), Facts: facts(m), Warnings: warnings(m),
-	}
-	if m.Shadow != "" {
-		v.Share = strconv.FormatFloat(m.Percent, 'f', -1, 64) + "%"
-	}
-	if m.State.PausedSince != nil {
-		v.PausedSince = newMoment(*m.State.PausedSince, now)
-	}
-	if m.State.LastErrorAt != nil {
-		v.LastErrorAt = newMoment(*m.State.LastErrorAt, now)
-	}
-	v.Losses = []tally{
-		newTally("Lost", m.Lost, LossReasons, reasonMeanings()),
-		newTally("Not to be mirrored", notLost(m.Dropped), noLosses(), reasonMeanings()),
-	}
-	if m.ConfigErrors > 0 {
-		for _, mistake := range m.Mistakes {
-			v.Mistakes = append(v.Mistakes, text(mistake))
+// overviewTitle says how the worst of the mirrors do.
+func overviewTitle(worstFirst []listedView) string {
+	worst := worstFirst[0].Status.Word
+	n := 0
+	for _, m := range worstFirst {
+		if m.Status.Word == worst {
+			n++
 		}
-		v.Verdict = plural(int64(m.ConfigErrors), "mistake", "mistakes") + " in the options: nothing is mirrored"
-		v.Latency = newLatencyView(nil, m.ShadowLatency, nil)
-		return v
 	}
-	if m.Comparison == nil {
-		v.CompareLabel = optionLabel(v.Name) + "compare.body=json"
-		v.Verdict = "answers are not compared; " + plural(m.Mirrored, "request", "requests") + " mirrored"
-		v.Latency = newLatencyView(nil, m.ShadowLatency, nil)
-		return v
-	}
-	v.compare(m.Comparison, now)
-	if v.Latency == nil {
-		v.Latency = newLatencyView(nil, m.ShadowLatency, nil)
-	}
-	return v
+	return worst + ": " + Count(int64(n)) + " of " + plural(int64(len(worstFirst)), "mirror", "mirrors") + " – Mirror report"
 }
 
-// compare fills in what comparing has shown.
-func (v *mirrorView) compare(c *Comparison, now time.Time) {
-	v.Compares = true
-	v.Verdict = c.Headline
-	v.ComparedSince = newMoment(c.Since, now)
-	v.Compared = plural(c.Compared, "pair", "pairs")
-	v.Losses = append(v.Losses, newTally("Mirrored, but not compared", c.Skipped, compare.Reasons, skipMeanings))
-	switch c.Show {
-	case compare.Hashes:
-		v.Hint = "Values are shown as hashes, which are equal for equal values. compare.show: values shows the values."
-	case compare.None:
-		v.Hint = "Of values only the kind is shown. compare.show: hashes or values shows more."
-	}
-	for _, reason := range c.Reasons {
-		v.Reasons = append(v.Reasons, text(reason))
-	}
-	v.Epoch = text(c.Epoch)
-	if p := c.Previous; p != nil {
-		v.Previous = plural(p.Compared, "pair", "pairs") + " from " + stamp(p.Since) + " to " + stamp(p.Until) + ": " +
-			Count(p.Real) + " real, " + Count(p.Undecided) + " undecided"
-		if p.Name != "" {
-			v.Previous = text(p.Name) + ", " + v.Previous
-		}
-	}
-	if c.Control != nil {
-		v.Control = controlLines(c.Control)
-	}
-	v.Rate = newRateChart(&c.Timeline, c.Since, now)
-	v.Latency = newLatencyView(c.Live, c.Shadow, &c.Difference)
-	for i := range c.Endpoints {
-		if i == shownEndpoints {
-			v.MoreEndpoints = plural(int64(len(c.Endpoints)-i), "more is", "more are")
-			break
-		}
-		v.Endpoints = append(v.Endpoints, newEndpointView(&c.Endpoints[i]))
-	}
-	var rules []string
-	for _, sort := range sortsOfDifferences {
-		view := sort
-		for i := range c.Differences {
-			d := &c.Differences[i]
-			if d.Judgement != strings.ToLower(sort.Title) {
-				continue
-			}
-			view.add(d, now)
-			if d.Judgement == compare.Noise && d.Ignore != "" {
-				rules = append(rules, d.Ignore)
-			}
-		}
-		view.finish()
-		if len(view.Rows) > 0 || view.Open {
-			v.Sorts = append(v.Sorts, view)
-		}
-	}
-	if len(rules) > 0 {
-		v.Ignore = newIgnoreView(v.Name, distinct(rules))
-	}
-	v.Statuses = newStatusView(c.Statuses)
+func newListedView(m *Middleware, l *look) listedView {
+	s := statusOf(m)
+	return listedView{Name: text(m.Name), Link: l.at(m.Name), Headline: headlineOf(m), Lost: Losses(m.Mirrored, m.Lost, Count), Status: s, rank: s.rank}
 }
 
-// shownWithout is how many of the endpoints that have no control are named.
-const shownWithout = 5
-
-// controlLines are what the page says of the control.
-func controlLines(c *Control) []string {
-	asked := c.Answered + c.Failed + c.Skipped
-	line := "Control " + text(c.URL) + ": " + Count(c.Answered) + " of " + plural(asked, "request", "requests") + " answered"
-	if c.Failed > 0 {
-		line += ", " + Count(c.Failed) + " failed"
+// headlineOf is what is said of a mirror in one line.
+func headlineOf(m *Middleware) string {
+	switch {
+	case m.ConfigErrors > 0:
+		return plural(int64(m.ConfigErrors), "mistake", "mistakes") + " in the options: nothing is mirrored"
+	case m.Comparison == nil:
+		return "answers are not compared; " + plural(m.Mirrored, "request", "requests") + " mirrored"
 	}
-	if c.Skipped > 0 {
-		line += ", " + Count(c.Skipped) + " not sent while it was left alone"
-	}
-	if c.Paused {
-		line += "; it is left alone now (paused)"
-	}
-	if c.LastError != "" {
-		line += "; last error: " + text(c.LastError)
-	}
-	lines := []string{line + "."}
-	for i, unfit := range c.Unfit {
-		if i == shownWithout {
-			break
-		}
-		lines = append(lines, "The control is unfit at "+text(unfit)+".")
-	}
-	if len(c.Without) > 0 {
-		named := c.Without
-		rest := ""
-		if len(named) > shownWithout {
-			named = named[:shownWithout]
-			rest = " and " + plural(int64(len(c.Without)-shownWithout), "other endpoint", "other endpoints")
-		}
-		lines = append(lines, "Judged without a control: "+text(strings.Join(named, ", "))+rest+".")
-	}
-	return lines
-}
-
-// sortsOfDifferences are the judgements, in the order in which the page has them.
-var sortsOfDifferences = []differencesView{
-	{Title: "Real", Open: true, Meaning: "The new version answers otherwise."},
-	{Title: "Undecided", Meaning: "They differ in every answer, or nearly so. If that is meant, ignore it with the line that is with it; if not, it is a bug."},
-	{Title: "Noise", Meaning: "By all appearances made anew for each answer, such as identifiers and times."},
-	{Title: "Ignored", Meaning: "A rule of compare.ignore covers them."},
-}
-
-// distinct returns a list without what is in it twice.
-func distinct(list []string) []string {
-	seen := map[string]bool{}
-	var once []string
-	for _, s := range list {
-		if !seen[s] {
-			seen[s] = true
-			once = append(once, s)
-		}
-	}
-	return once
-}
-
-func newEndpointView(e *Endpoint) endpointView {
-	left := total(e.Skipped) + total(e.Dropped)
-	return endpointView{
-		Name: text(e.Endpoint), Status: stateStatus[e.State], Compared: Count(e.Compared), Left: Count(left),
-		Real: Count(e.Real), Undecided: Count(e.Undecided), Noise: Count(e.Noise),
-		Live: Duration(e.Live.P50), Shadow: Duration(e.Shadow.P50),
-	}
+	return m.Comparison.Headline
 }
 
 // statusOf says how a mirror does. Where answers were compared it is the headline in a
@@ -373,11 +247,291 @@ func statusOf(m *Middleware) status {
 	return stateStatus[m.Comparison.State]
 }
 
+func newMirrorView(m *Middleware, l *look, now time.Time) *mirrorView {
+	v := &mirrorView{
+		Name: text(m.Name), Shadow: text(m.Shadow), Status: statusOf(m), Headline: headlineOf(m), Since: newMoment(m.Since, now),
+		Next: nextStep(m), Warnings: warnings(m), Facts: firstFacts(m, now), Counts: facts(m),
+	}
+	if m.Shadow != "" {
+		v.Share = strconv.FormatFloat(m.Percent, 'f', -1, 64) + "%"
+	}
+	for _, mistake := range m.Mistakes {
+		v.Mistakes = append(v.Mistakes, text(mistake))
+	}
+	lost := newTally("Lost", m.Lost, LossReasons, reasonMeanings())
+	left := newTally("Not to be mirrored", notLost(m.Dropped), noLosses(), reasonMeanings())
+	v.addTallies(lost, left)
+	c := m.Comparison
+	if m.ConfigErrors > 0 {
+		c = nil
+	} else if c == nil {
+		v.Option = optionLabel(v.Name) + "compare.body=json"
+	}
+	if c != nil {
+		v.compare(m, c, l, now)
+	}
+	if v.Latency == nil {
+		v.Latency = newLatencyView(nil, m.ShadowLatency, nil, l)
+	}
+	return v
+}
+
+// addTallies adds those that have counted anything.
+func (v *mirrorView) addTallies(tallies ...tally) {
+	for _, t := range tallies {
+		if len(t.Rows) > 0 {
+			v.Losses = append(v.Losses, t)
+		}
+	}
+}
+
+// compare fills in what comparing has shown.
+func (v *mirrorView) compare(m *Middleware, c *Comparison, l *look, now time.Time) {
+	v.addTallies(newTally("Mirrored, but not compared", c.Skipped, compare.Reasons, skipMeanings))
+	switch c.Show {
+	case compare.Hashes:
+		v.Hint = "Values are shown as hashes, which are equal for equal values. compare.show: values shows the values."
+	case compare.None:
+		v.Hint = "Of values only the kind is shown. compare.show: hashes or values shows more."
+	}
+	for _, reason := range c.Reasons {
+		if !strings.HasSuffix(c.Headline, reason) { // it says so already
+			v.Reasons = append(v.Reasons, text(reason))
+		}
+	}
+	if c.Control != nil {
+		v.Reasons = append(v.Reasons, controlReasons(c.Control)...)
+	}
+	if l.endpoint != "" {
+		v.Endpoint = text(l.endpoint)
+		v.AllEndpoints = l.of("")
+	}
+	v.Agreement = newAgreementChart(&c.Timeline, c.Since, now)
+	v.AgreementRows = newUnfolding(l, sectionTime)
+	v.Latency = newLatencyView(c.Live, c.Shadow, &c.Difference, l)
+	for i := range c.Endpoints {
+		if i == shownEndpoints {
+			v.MoreEndpoints = plural(int64(len(c.Endpoints)-i), "more is", "more are")
+			break
+		}
+		v.Endpoints = append(v.Endpoints, newEndpointView(&c.Endpoints[i], l))
+	}
+	v.Sorts = newDifferencesViews(m, c, l, now)
+	if len(v.Sorts) > 0 {
+		v.Examples = "mismatches.ndjson?" + url.Values{"middleware": {m.Name}}.Encode()
+	}
+	v.Statuses = newStatusView(c.Statuses)
+}
+
+func newUnfolding(l *look, section string) unfolding {
+	return unfolding{ID: section, Open: l.open[section], Link: l.unfolded(section)}
+}
+
+// shownWithout is how many of the endpoints that have no control are named.
+const shownWithout = 5
+
+// controlReasons say where the control says nothing.
+func controlReasons(c *Control) []string {
+	var lines []string
+	for i, unfit := range c.Unfit {
+		if i == shownWithout {
+			break
+		}
+		lines = append(lines, "The control is unfit at "+text(unfit)+".")
+	}
+	if len(c.Without) > 0 {
+		named := c.Without
+		rest := ""
+		if len(named) > shownWithout {
+			named = named[:shownWithout]
+			rest = " and " + plural(int64(len(c.Without)-shownWithout), "other endpoint", "other endpoints")
+		}
+		lines = append(lines, "Judged without a control: "+text(strings.Join(named, ", "))+rest+".")
+	}
+	return lines
+}
+
+// nextStep is what to do now, for who looks at a mirror.
+func nextStep(m *Middleware) string {
+	c := m.Comparison
+	switch {
+	case m.ConfigErrors > 0:
+		return "Put these options right. Live is served as without the mirror until then; a middleware with serve answers 500."
+	case m.Removed != nil:
+		return "No router uses this middleware any more. If one should: look at the routers' middlewares. What was counted is kept for an hour."
+	case m.State.Paused:
+		return "See to the shadow: it kept failing and is left alone, but for a probe now and then. Mirroring goes on by itself once it answers."
+	case m.State.Failing:
+		return "See to the shadow: of late it fails too often."
+	case m.Mirrored+m.LostTotal+m.InFlight+total(m.Dropped) == 0:
+		return "No request has come by yet. Is the middleware in a router's list of middlewares, and does traffic reach that router?"
+	case m.Eligible == 0 && m.InFlight == 0:
+		return "Requests come, and none of them is to be mirrored: see below why."
+	case c == nil:
+		return "To compare the answers of live and the shadow, give the middleware the option compare. As a label:"
+	}
+	switch c.State {
+	case compare.StateNone:
+		if total(c.Skipped) > 0 {
+			return "Answers come, and none could be compared: see below why."
+		}
+		if m.Mirrored+m.InFlight == 0 {
+			return "Requests come, and none of them is mirrored: see below why."
+		}
+		return "Wait for the first answers."
+	case compare.StateEarly:
+		if c.EnoughIn != nil {
+			return "Wait: at the rate so far there are enough in about " + about(*c.EnoughIn) + "."
+		}
+		return "Wait for more requests."
+	case compare.StateDiffers:
+		return "See what really differs. What is meant to, leave out with its line for compare.ignore."
+	case compare.StateUndecided:
+		if c.Undecided == 0 {
+			return "What is below has to be seen to before the answers can be said to agree."
+		}
+		return "Decide what is undecided, in one of two ways: " + waysToDecide(c)
+	}
+	return "Look at the endpoints: what nobody asked for was not compared."
+}
+
+// waysToDecide are those of what is undecided.
+func waysToDecide(c *Comparison) string {
+	if c.Control != nil {
+		return "where a difference is meant, leave it out with its line for compare.ignore; or let the control see more requests (compare.controlMethods)."
+	}
+	return "where a difference is meant, leave it out with its line for compare.ignore; or have a second instance of the old version as compare.control, which tells noise from mistakes."
+}
+
+// firstFacts are what an operator wants to know first.
+func firstFacts(m *Middleware, now time.Time) []fact {
+	var list []fact
+	c := m.Comparison
+	if c != nil {
+		all := c.Compared + total(c.Skipped)
+		f := fact{Name: "Compared", Value: plural(c.Compared, "pair", "pairs"), Note: percent(c.Compared, all) + " of the answers, since " + stamp(c.Since) + " (" + ago(now.Sub(c.Since)) + ")"}
+		if c.Epoch != "" {
+			f.Note += ", " + text(c.Epoch)
+		}
+		list = append(list, f)
+	}
+	lost := fact{Name: "Lost", Value: "none", Note: "of " + plural(m.Mirrored, "request", "requests") + " that were to be mirrored"}
+	if m.LostTotal > 0 {
+		figure, why, _ := strings.Cut(Losses(m.Mirrored, m.Lost, Count), " lost ")
+		lost = fact{Name: "Lost", Value: figure, Note: strings.Trim(why, "()"), Class: "warn"}
+	}
+	list = append(list, lost, shadowFact(m, now))
+	if c != nil && c.Control != nil {
+		list = append(list, controlFact(c.Control))
+	}
+	if c != nil && c.Compared > 0 {
+		list = append(list, latencyFact(c))
+	}
+	if s := m.Sequence; s != nil && s.Waiting > 0 {
+		list = append(list, fact{Name: "Waiting", Value: plural(s.Waiting, "copy", "copies"), Note: "for the one before, for up to " + Duration(s.LongestWait)})
+	}
+	if c != nil && c.Previous != nil {
+		list = append(list, previousFact(c.Previous))
+	}
+	return list
+}
+
+// shadowFact says how the shadow does now.
+func shadowFact(m *Middleware, now time.Time) fact {
+	f := fact{Name: "Shadow", Value: "answers"}
+	switch {
+	case m.Shadow == "":
+		f.Value = "none"
+		f.Class = "bad"
+	case m.State.Paused:
+		f.Value = "paused"
+		f.Class = "bad"
+		if m.State.PausedSince != nil {
+			f.Note = "since " + stamp(*m.State.PausedSince) + " (" + ago(now.Sub(*m.State.PausedSince)) + ")"
+		}
+	case m.State.Failing:
+		f.Value = "fails"
+		f.Class = "bad"
+		f.Note = Count(m.State.Recent.Failed) + " of " + plural(m.State.Recent.Answered+m.State.Recent.Failed, "request", "requests") + " of late"
+	case m.Mirrored == 0 && m.LostTotal == 0:
+		f.Value = "not asked yet"
+	}
+	if m.State.LastError != "" {
+		if f.Note != "" {
+			f.Note += "; "
+		}
+		f.Note += "last error"
+		if m.State.LastErrorAt != nil {
+			f.Note += " " + ago(now.Sub(*m.State.LastErrorAt))
+		}
+		f.Note += ": " + text(m.State.LastError)
+	}
+	return f
+}
+
+// controlFact says how the control does now.
+func controlFact(c *Control) fact {
+	f := fact{Name: "Control", Value: "answers", Note: Count(c.Answered) + " of " + plural(c.Answered+c.Failed+c.Skipped, "request", "requests") + " answered"}
+	switch {
+	case c.Paused:
+		f.Value = "paused"
+		f.Class = "warn"
+	case len(c.Unfit) > 0:
+		f.Value = "unfit at " + plural(int64(len(c.Unfit)), "endpoint", "endpoints")
+		f.Class = "warn"
+	case c.Answered == 0:
+		f.Value = "not asked yet"
+		if c.Failed > 0 {
+			f.Value = "fails"
+			f.Class = "warn"
+		}
+	}
+	if c.Failed > 0 {
+		f.Note += ", " + Count(c.Failed) + " failed"
+	}
+	if c.Skipped > 0 {
+		f.Note += ", " + Count(c.Skipped) + " not sent while it was left alone"
+	}
+	if c.LastError != "" {
+		f.Note += "; last error: " + text(c.LastError)
+	}
+	f.Note += "; " + text(c.URL)
+	return f
+}
+
+// latencyFact is how much slower the shadow is than live, pair by pair.
+func latencyFact(c *Comparison) fact {
+	f := fact{Name: "Latency", Value: signed(c.Difference.P50, c.Difference.Slower["p50"]), Note: "half of the pairs"}
+	if c.Difference.Slower["p50"] == Chance {
+		f.Value = "no difference"
+		f.Note = "beyond chance, in half of the pairs"
+	}
+	if slower := c.Difference.Slower["p99"]; slower == Slower || slower == Faster {
+		f.Note += "; " + signed(c.Difference.P99, slower) + " in one of a hundred"
+	}
+	return f
+}
+
+// previousFact is the comparison before.
+func previousFact(p *Epoch) fact {
+	name := "the comparison before"
+	if p.Name != "" {
+		name = text(p.Name)
+	}
+	value := "no real difference"
+	if p.Real > 0 {
+		value = plural(p.Real, "pair really differs", "pairs really differ")
+	} else if p.Undecided > 0 {
+		value = plural(p.Undecided, "pair is undecided", "pairs are undecided")
+	}
+	return fact{Name: "Before", Value: value, Note: "of " + plural(p.Compared, "pair", "pairs") + ", " + name + ", until " + stamp(p.Until)}
+}
+
 // warnings are what a verdict does not tell, and who decides by it should know.
 func warnings(m *Middleware) []string {
 	var w []string
-	if m.State.Failing && m.Comparison != nil && m.Comparison.State == compare.StateDiffers {
-		w = append(w, "The shadow fails too often of late.") // elsewhere the state says so
+	if m.Removed != nil {
+		w = append(w, "No router uses it since "+stamp(*m.Removed)+"; what was counted is kept for an hour.")
 	}
 	if all := m.Mirrored + m.LostTotal; m.LostTotal*100 > all {
 		w = append(w, percent(m.LostTotal, all)+" of the requests that were to be mirrored are lost; they are not among the answers compared.")
@@ -385,26 +539,51 @@ func warnings(m *Middleware) []string {
 	if s := m.Sequence; s != nil && s.Waiting > 0 && s.LongestWait >= longWait {
 		w = append(w, "Copies wait for their turn, for up to "+Duration(s.LongestWait)+": the shadow is slower than live's clients ask, one after the other (sequenceBy).")
 	}
-	if c := m.Comparison; c != nil && total(c.Skipped) > c.Compared {
+	if c := m.Comparison; c != nil && c.Compared > 0 && total(c.Skipped) > c.Compared {
 		w = append(w, "More pairs of answers were skipped than compared: "+Count(total(c.Skipped))+" to "+Count(c.Compared)+".")
 	}
 	return w
 }
 
+func newEndpointView(e *Endpoint, l *look) endpointView {
+	v := endpointView{
+		Name: text(e.Endpoint), Link: l.of(e.Endpoint), Current: l.endpoint == e.Endpoint, Status: stateStatus[e.State],
+		Compared: Count(e.Compared), Requests: Count(e.Compared + total(e.Skipped) + total(e.Dropped)),
+		Real: Count(e.Real), Undecided: Count(e.Undecided), Live: Duration(e.Live.P50), Shadow: Duration(e.Shadow.P50),
+	}
+	most := int64(0)
+	for _, counts := range []map[string]int64{e.Skipped, e.Dropped} {
+		for reason, n := range counts {
+			if n > most || n == most && n > 0 && reason < v.Left {
+				most = n
+				v.Left = text(reason)
+			}
+		}
+	}
+	if e.Real+e.Undecided > 0 {
+		v.RealLink = v.Link + "#differences"
+	}
+	return v
+}
+
+// facts are what was counted of requests.
 func facts(m *Middleware) []fact {
 	list := []fact{
 		{Name: "Mirrored", Value: Count(m.Mirrored), Note: "the shadow answered"},
-		{Name: "Lost", Value: Count(m.LostTotal), Note: "of " + Count(m.Mirrored+m.LostTotal) + " that were to be mirrored"},
-		{Name: "Sampled out", Value: Count(m.Dropped["sampling"]), Note: "of " + Count(m.Eligible) + " eligible, by percent"},
 		{Name: "In flight", Value: Count(m.InFlight), Note: "under way now"},
+	}
+	if n := m.Dropped["sampling"]; n > 0 {
+		list = append(list, fact{Name: "Sampled out", Value: Count(n), Note: "of " + Count(m.Eligible) + " eligible, by percent"})
 	}
 	if s := m.Sequence; s != nil {
 		list = append(list, sequenceFacts(s)...)
 	}
-	list = append(list, []fact{
-		{Name: "Sent", Value: size(m.RequestBytes), Note: "bodies to the shadow"},
-		{Name: "Received", Value: size(m.AnswerBytes), Note: "bodies of its answers"},
-	}...)
+	if m.RequestBytes > 0 {
+		list = append(list, fact{Name: "Sent", Value: size(m.RequestBytes), Note: "bodies to the shadow"})
+	}
+	if m.AnswerBytes > 0 {
+		list = append(list, fact{Name: "Received", Value: size(m.AnswerBytes), Note: "bodies of its answers"})
+	}
 	for _, class := range AnswerClasses {
 		if n := m.Answers[class]; n > 0 {
 			list = append(list, fact{Name: "Answers " + class, Value: Count(n), Note: percent(n, m.Mirrored) + " of the shadow's"})
@@ -481,8 +660,7 @@ var skipMeanings = map[string]string{
 	compare.Internal:     "A mistake in the plugin. Please report it.",
 }
 
-// newTally returns the reasons that were met, and names the others. Reasons that
-// are not in the order come last.
+// newTally returns the reasons that were met. Those that are not in the order come last.
 func newTally(title string, counts map[string]int64, order []string, meanings map[string]string) tally {
 	t := tally{Title: title}
 	known := map[string]bool{}
@@ -496,112 +674,24 @@ func newTally(title string, counts map[string]int64, order []string, meanings ma
 		}
 	}
 	sort.Strings(others)
-	var none []string
 	for _, name := range append(append([]string{}, order...), others...) {
-		if counts[name] == 0 {
-			none = append(none, text(name))
-			continue
+		if counts[name] > 0 {
+			t.Rows = append(t.Rows, tallyRow{Name: text(name), Count: Count(counts[name]), Meaning: meanings[name]})
 		}
-		t.Rows = append(t.Rows, tallyRow{Name: text(name), Count: Count(counts[name]), Meaning: meanings[name]})
 	}
-	t.None = strings.Join(none, ", ")
 	return t
 }
 
 // newLatencyView returns nil where nothing was measured. Live and difference are
 // nil where answers are not compared.
-func newLatencyView(live, shadow *Latency, difference *Quantiles) *latencyView {
+func newLatencyView(live, shadow *Latency, difference *PairByPair, l *look) *latencyView {
 	if shadow == nil || shadow.Count == 0 {
 		return nil
 	}
 	return &latencyView{
 		Rows: newQuantileRows(live, shadow, difference), Compares: live != nil, Difference: difference != nil,
-		Spread: newSpreadChart(live, shadow),
+		Tail: newTailChart(live, shadow), TailRows: newUnfolding(l, sectionLatency),
 	}
-}
-
-func (v *differencesView) add(d *Difference, now time.Time) {
-	row := differenceView{
-		Endpoint: text(d.Endpoint), Key: text(d.Key), Relation: text(d.Relation), Pairs: pairsOf(d), Ignore: text(d.Ignore),
-		First: newMoment(d.First, now), Last: newMoment(d.Last, now),
-	}
-	for i := range d.Examples {
-		if i == shownExamples || i == 1 && d.Judgement != compare.Real {
-			break
-		}
-		row.Examples = append(row.Examples, newExampleView(&d.Examples[len(d.Examples)-1-i], now))
-	}
-	v.Rows = append(v.Rows, row)
-}
-
-func newExampleView(e *Example, now time.Time) exampleView {
-	v := exampleView{
-		At: newMoment(e.At, now), Request: text(e.Path), ID: text(e.RequestID), Relation: text(e.Relation),
-		Statuses: strconv.Itoa(e.LiveStatus) + " and " + strconv.Itoa(e.ShadowStatus), Live: text(e.Live), Shadow: text(e.Shadow),
-	}
-	if e.Index != nil {
-		v.Index = strconv.Itoa(*e.Index)
-	}
-	return v
-}
-
-// finish counts them, and lets go of what is not shown.
-func (v *differencesView) finish() {
-	v.Count = plural(int64(len(v.Rows)), "difference", "differences")
-	most := shownOthers
-	if v.Open {
-		most = shownDifferences
-	}
-	if n := len(v.Rows); n > most {
-		v.Rows = v.Rows[:most]
-		v.More = plural(int64(n-most), "more is", "more are")
-	}
-}
-
-// pairsOf says in how many of the pairs that have the value it differs.
-func pairsOf(d *Difference) string {
-	text := Count(d.Count) + " of " + plural(d.Pairs, "pair", "pairs") + " (" + percent(d.Count, d.Pairs) + ")"
-	if d.ControlPairs > 0 {
-		text += "; the control in " + Count(d.ControlCount) + " of " + Count(d.ControlPairs)
-	}
-	return text
-}
-
-// newIgnoreView writes paths as options. A label holds a list with commas
-// between, so it takes no path that has one.
-func newIgnoreView(name string, paths []string) *ignoreView {
-	v := &ignoreView{YAML: "compare:\n  ignore:\n"}
-	var fit []string
-	for _, path := range paths {
-		v.YAML += "    - " + quoted(path) + "\n"
-		if !strings.Contains(path, ",") && Visible(path) == path {
-			fit = append(fit, path)
-		}
-	}
-	if left := int64(len(paths) - len(fit)); left > 0 {
-		v.Left = plural(left, "path has", "paths have") + " a character that a label cannot hold."
-	}
-	if len(fit) > 0 {
-		option := optionLabel(name) + "compare.ignore="
-		// Compose takes $ for the beginning of a variable, and $$ for one.
-		v.Label = "- " + quoted(strings.ReplaceAll(option+strings.Join(fit, ","), "$", "$$"))
-	}
-	return v
-}
-
-// optionLabel is what a label for an option of the middleware begins with. The
-// part of the name that says where it is from is not part of it.
-func optionLabel(name string) string {
-	name, _, _ = strings.Cut(name, "@")
-	return "traefik.http.middlewares." + name + ".plugin.mirror."
-}
-
-// quoted is the text as a string of YAML. What Go escapes, YAML reads alike.
-func quoted(text string) string {
-	if Visible(text) != text {
-		return strconv.Quote(text)
-	}
-	return "'" + strings.ReplaceAll(text, "'", "''") + "'"
 }
 
 // newStatusView returns nil where there are no pairs. Statuses that are too many
@@ -685,64 +775,4 @@ func nameIn(names []string, status int) string {
 		}
 	}
 	return otherStatuses
-}
-
-func newMoment(t, now time.Time) moment { return moment{At: stamp(t), Ago: ago(now.Sub(t))} }
-
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-// ago is how long something is past.
-func ago(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return "just now"
-	case d < time.Minute:
-		return strconv.Itoa(int(d/time.Second)) + " s ago"
-	case d < time.Hour:
-		return strconv.Itoa(int(d/time.Minute)) + " min ago"
-	case d < 48*time.Hour:
-		return strconv.Itoa(int(d/time.Hour)) + " h ago"
-	}
-	return Count(int64(d/(24*time.Hour))) + " days ago"
-}
-
-// length is a number of seconds that are many.
-func length(seconds float64) string {
-	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
-}
-
-// size is a number of bytes.
-func size(n int64) string {
-	if n < 1024 {
-		return Count(n) + " B"
-	}
-	value := float64(n) / 1024
-	units := []string{"KiB", "MiB", "GiB", "TiB"}
-	i := 0
-	for i < len(units)-1 && value >= 1023.95 {
-		value /= 1024
-		i++
-	}
-	return strconv.FormatFloat(value, 'f', 1, 64) + " " + units[i]
-}
-
-// unseen is what a reader would not see, or what changes how the rest reads:
-// control characters, those that turn the direction of writing, and the like.
-var unseen = regexp.MustCompile(`[\p{C}\p{Zl}\p{Zp}\x{FFFE}\x{FFFF}]`)
-
-// Visible writes what is unseen as Go does: \n, \x1b, \u202e.
-func Visible(s string) string {
-	return unseen.ReplaceAllStringFunc(strings.ToValidUTF8(s, "\uFFFD"), func(c string) string { return strings.Trim(strconv.QuoteToASCII(c), `"`) })
-}
-
-// text is what a request, an answer or an option holds, as the page shows it.
-func text(s string) string {
-	if len(s) > shownText {
-		n := shownText
-		for n > 0 && !utf8.RuneStart(s[n]) {
-			n--
-		}
-		s = s[:n] + "…"
-	}
-	return Visible(s)
 }

@@ -57,10 +57,10 @@ func TestWarningsSayWhatAVerdictDoesNot(t *testing.T) {
 	if got := warnings(m); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	m.State.Failing = true
-	want = append([]string{"The shadow fails too often of late."}, want...)
-	if got := warnings(m); !reflect.DeepEqual(got, want) {
-		t.Errorf("failing: got  %q\nwant %q", got, want)
+	removed := before(time.Minute)
+	m.Removed = &removed
+	if got := warnings(m); len(got) != 3 || got[0] != "No router uses it since 2026-03-12T14:30:07Z; what was counted is kept for an hour." {
+		t.Errorf("removed: got %q", got)
 	}
 }
 
@@ -105,14 +105,13 @@ func TestAllReasonsAreExplained(t *testing.T) {
 	}
 }
 
-func TestReasonsThatWereNotMetAreOneLine(t *testing.T) {
+func TestOnlyReasonsThatWereMetAreListed(t *testing.T) {
 	got := newTally("Lost", map[string]int64{"timeout": 1204, "tls": 0, "new": 2}, FailureKinds, map[string]string{"timeout": "There was no whole answer within timeout."})
 	want := tally{
 		Title: "Lost",
 		Rows: []tallyRow{
 			{Name: "timeout", Count: "1,204", Meaning: "There was no whole answer within timeout."}, {Name: "new", Count: "2"},
 		},
-		None: "connect, tls, protocol, late, internal",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -177,14 +176,15 @@ func TestThePageShowsTheFirstOfMany(t *testing.T) {
 		c.Differences = append(c.Differences, Difference{Key: "$.total", Judgement: judgement, Examples: make([]Example, 50)})
 	}
 	c.Endpoints = make([]Endpoint, 100)
-	got := newMirrorView("mirror-1", m, generated)
+	d := documentOf(m)
+	got := newMirrorView(m, newLook(d, url.Values{"open": {sectionNoise}}), generated)
 	if len(got.Sorts) != 2 || got.Sorts[0].Title != "Real" || got.Sorts[1].Title != "Noise" {
 		t.Fatalf("got %+v, want real ones and noise", got.Sorts)
 	}
-	if differing := got.Sorts[0]; len(differing.Rows) != 50 || differing.More != "99 more are" || differing.Count != "149 differences" || len(differing.Rows[0].Examples) != 2 {
+	if differing := got.Sorts[0]; len(differing.Rows) != 40 || differing.More != "109 more are" || differing.Count != "149 differences" || len(differing.Rows[0].Examples) != 2 {
 		t.Errorf("real: got %d, %q, with %d examples", len(differing.Rows), differing.More, len(differing.Rows[0].Examples))
 	}
-	if noise := got.Sorts[1]; len(noise.Rows) != 15 || noise.More != "36 more are" {
+	if noise := got.Sorts[1]; len(noise.Rows) != 15 || noise.More != "36 more are" || !noise.Unfolding.Open {
 		t.Errorf("noise: got %d, %q", len(noise.Rows), noise.More)
 	}
 	if len(got.Endpoints) != 20 || got.MoreEndpoints != "80 more are" {
@@ -248,23 +248,120 @@ func TestRefreshCanBePaused(t *testing.T) {
 	}
 }
 
-// The page says how the control did, where it is unfit, and what is judged without one.
+// The first facts say how the control does, and the reasons where it says nothing.
 func TestPageSaysHowTheControlDid(t *testing.T) {
 	tests := []struct {
-		control Control
-		want    []string
+		control     Control
+		value, note string
+		reasons     []string
 	}{
-		{Control{URL: "http://billing-old:8080", Answered: 1200}, []string{"Control http://billing-old:8080: 1,200 of 1,200 requests answered."}},
-		{Control{URL: "http://billing-old", Answered: 1, Failed: 2, Skipped: 3, Paused: true, LastError: "dial\x00 refused"},
-			[]string{`Control http://billing-old: 1 of 6 requests answered, 2 failed, 3 not sent while it was left alone; it is left alone now (paused); last error: dial\x00 refused.`}},
-		{Control{URL: "http://billing-old", Unfit: []string{"GET /a: 5 of its 20 answers have another status than live's"}, Without: []string{"GET /a", "POST /b"}},
-			[]string{"Control http://billing-old: 0 of 0 requests answered.", "The control is unfit at GET /a: 5 of its 20 answers have another status than live's.", "Judged without a control: GET /a, POST /b."}},
-		{Control{URL: "http://billing-old", Without: []string{"A", "B", "C", "D", "E", "F", "G"}},
-			[]string{"Control http://billing-old: 0 of 0 requests answered.", "Judged without a control: A, B, C, D, E and 2 other endpoints."}},
+		{Control{URL: "http://billing-old:8080", Answered: 1200}, "answers", "1,200 of 1,200 requests answered; http://billing-old:8080", nil},
+		{Control{URL: "http://billing-old"}, "not asked yet", "0 of 0 requests answered; http://billing-old", nil},
+		{Control{URL: "http://billing-old", Failed: 2, LastError: "dial\x00 refused"}, "fails", `0 of 2 requests answered, 2 failed; last error: dial\x00 refused; http://billing-old`, nil},
+		{Control{URL: "http://billing-old", Answered: 1, Failed: 2, Skipped: 3, Paused: true}, "paused", "1 of 6 requests answered, 2 failed, 3 not sent while it was left alone; http://billing-old", nil},
+		{Control{URL: "http://billing-old", Answered: 20, Unfit: []string{"GET /a: 5 of its 20 answers have another status than live's"}, Without: []string{"GET /a", "POST /b"}},
+			"unfit at 1 endpoint", "20 of 20 requests answered; http://billing-old",
+			[]string{"The control is unfit at GET /a: 5 of its 20 answers have another status than live's.", "Judged without a control: GET /a, POST /b."}},
+		{Control{URL: "http://billing-old", Answered: 7, Without: []string{"A", "B", "C", "D", "E", "F", "G"}}, "answers", "7 of 7 requests answered; http://billing-old",
+			[]string{"Judged without a control: A, B, C, D, E and 2 other endpoints."}},
 	}
 	for _, test := range tests {
-		if got := controlLines(&test.control); !reflect.DeepEqual(got, test.want) {
-			t.Errorf("got  %q\nwant %q", got, test.want)
+		if got := controlFact(&test.control); got.Value != test.value || got.Note != test.note {
+			t.Errorf("got  %q, %q\nwant %q, %q", got.Value, got.Note, test.value, test.note)
 		}
+		if got := controlReasons(&test.control); !reflect.DeepEqual(got, test.reasons) {
+			t.Errorf("reasons: got  %q\nwant %q", got, test.reasons)
+		}
+	}
+}
+
+// In every state the page says what to do now.
+func TestThereIsANextStepInEveryState(t *testing.T) {
+	state := func(state string) func(*Middleware) {
+		return func(m *Middleware) { m.Comparison.State = state }
+	}
+	soon := 180.0
+	tests := []struct {
+		name   string
+		change func(m *Middleware)
+		want   string
+	}{
+		{"differs", state(compare.StateDiffers), "See what really differs."},
+		{"undecided", func(m *Middleware) { m.Comparison.State = compare.StateUndecided; m.Comparison.Undecided = 7 }, "or have a second instance of the old version as compare.control"},
+		{"undecided with a control", func(m *Middleware) {
+			m.Comparison.State = compare.StateUndecided
+			m.Comparison.Undecided = 7
+			m.Comparison.Control = &Control{}
+		}, "or let the control see more requests (compare.controlMethods)."},
+		{"undecided for another reason", state(compare.StateUndecided), "has to be seen to"},
+		{"early", func(m *Middleware) { m.Comparison.State = compare.StateEarly; m.Comparison.EnoughIn = &soon }, "at the rate so far there are enough in about 3 minutes."},
+		{"early, and nothing comes", state(compare.StateEarly), "Wait for more requests."},
+		{"agrees", state(compare.StateAgrees), "what nobody asked for was not compared"},
+		{"all skipped", state(compare.StateNone), "none could be compared: see below why"},
+		{"the first is under way", func(m *Middleware) { m.Comparison.State = compare.StateNone; m.Comparison.Skipped = nil }, "Wait for the first answers."},
+		{"no traffic", func(m *Middleware) { *m = *fresh() }, "No request has come by yet."},
+		{"nothing eligible", func(m *Middleware) {
+			*m = *fresh()
+			m.Dropped = map[string]int64{"method": 12}
+		}, "none of them is to be mirrored"},
+		{"all left out by percent", func(m *Middleware) {
+			*m = *fresh()
+			m.Dropped = map[string]int64{"sampling": 12}
+			m.AddLosses()
+		}, "none of them is mirrored: see below why"},
+		{"paused", func(m *Middleware) { m.State.Paused = true }, "it kept failing and is left alone"},
+		{"failing", func(m *Middleware) { m.State.Failing = true }, "of late it fails too often"},
+		{"removed", func(m *Middleware) { m.Removed = &generated }, "No router uses this middleware any more."},
+		{"mistaken", func(m *Middleware) { m.ConfigErrors = 1 }, "Put these options right."},
+		{"not comparing", func(m *Middleware) { m.Comparison = nil }, "give the middleware the option compare"},
+	}
+	for _, test := range tests {
+		m := billing()
+		test.change(m)
+		if got := nextStep(m); !strings.Contains(got, test.want) {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// What is said first of the shadow is how it does now.
+func TestFirstFactsSayHowTheShadowDoes(t *testing.T) {
+	since := before(4 * time.Minute)
+	tests := []struct {
+		name        string
+		change      func(m *Middleware)
+		value, note string
+	}{
+		{"as it is", func(*Middleware) {}, "answers", "last error 11 min ago: no whole answer within the timeout"},
+		{"paused", func(m *Middleware) { m.State.Paused = true; m.State.PausedSince = &since; m.State.LastError = "" }, "paused", "since 2026-03-12T14:27:07Z (4 min ago)"},
+		{"failing", func(m *Middleware) {
+			m.State.Failing = true
+			m.State.LastError = ""
+			m.State.Recent = Recent{Answered: 3, Failed: 1}
+		}, "fails", "1 of 4 requests of late"},
+		{"not asked", func(m *Middleware) { *m = *fresh() }, "not asked yet", ""},
+		{"mistaken", func(m *Middleware) { *m = *mistakenMirror(); m.State.LastError = "" }, "none", ""},
+	}
+	for _, test := range tests {
+		m := billing()
+		test.change(m)
+		if got := shadowFact(m, generated); got.Value != test.value || got.Note != test.note {
+			t.Errorf("%s: got %q, %q, want %q, %q", test.name, got.Value, got.Note, test.value, test.note)
+		}
+	}
+	m := billing()
+	m.Comparison.Previous = &Epoch{Name: "build 4710", Compared: 1200, Real: 3, Until: since}
+	m.Sequence = &Sequence{Waiting: 2, LongestWait: 0.5}
+	var got []string
+	for _, f := range firstFacts(m, generated) {
+		got = append(got, f.Name+": "+f.Value+", "+f.Note)
+	}
+	want := []string{
+		"Compared: 12,431 pairs, 99.67% of the answers, since 2026-03-12T13:31:07Z (1 h ago)", "Lost: 12 of 12,483, 9 too_large, 3 timeout",
+		"Shadow: answers, last error 11 min ago: no whole answer within the timeout", "Latency: 9.0 ms slower, half of the pairs; 2.0 ms faster in one of a hundred",
+		"Waiting: 2 copies, for the one before, for up to 500 ms", "Before: 3 pairs really differ, of 1,200 pairs, build 4710, until 2026-03-12T14:27:07Z",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

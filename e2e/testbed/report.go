@@ -3,9 +3,11 @@ package testbed
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +54,25 @@ func (t *Traefik) Reported(ctx context.Context, path string) ([]byte, error) {
 	return t.reported(ctx, path)
 }
 
+// Page returns the page of the mirror called name, with its provider, and the parts that are
+// unfolded. It may be as old as a second; where too many were asked for within one, it waits.
+func (t *Traefik) Page(ctx context.Context, name string, open ...string) ([]byte, error) {
+	path := "/?" + url.Values{"middleware": {name}, "open": open}.Encode()
+	for {
+		text, err := t.reported(ctx, path)
+		if err == nil || !errors.Is(err, errBusy) {
+			return text, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(editionAge):
+		}
+	}
+}
+
+var errBusy = errors.New("the report is busy")
+
 func (t *Traefik) reported(ctx context.Context, path string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.URL(path), nil)
 	if err != nil {
@@ -64,6 +85,9 @@ func (t *Traefik) reported(ctx context.Context, path string) ([]byte, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
+	if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" {
+		return nil, errBusy
+	}
 	if err != nil || resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("testbed: report: %s answered %s %.200q (%v)", path, resp.Status, body, err)
 	}

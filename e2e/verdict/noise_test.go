@@ -87,7 +87,7 @@ func TestNoiseGoesInTwoSteps(t *testing.T) {
 	}
 
 	// The page has them as YAML and as a label of Docker Compose.
-	page := readPage(t, reported(t, traefik, "/")).mirror(t, middleware)
+	page := mirrorPage(t, traefik, middleware, "noise")
 	blocks := page.all("pre", "")
 	if len(blocks) != 2 {
 		t.Fatalf("%d blocks to copy on the page, want YAML and a label", len(blocks))

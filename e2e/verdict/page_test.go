@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/html"
+
+	"github.com/trafficshadow/mirror/e2e/testbed"
 )
 
 // A node is a part of the page, as a browser reads it.
@@ -54,17 +56,27 @@ func (n node) text() string {
 	return strings.TrimSpace(b.String())
 }
 
-// mirror returns the part of the page about the middleware called name.
-func (n node) mirror(t *testing.T, name string) node {
+// everything is all that a mirror's page has folded.
+var everything = []string{"noise", "ignored", "time", "latency"}
+
+// mirrorPage returns the page of the middleware called name, with parts of it unfolded. It
+// may be as old as a second.
+func mirrorPage(t *testing.T, traefik *testbed.Traefik, name string, open ...string) node {
 	t.Helper()
-	for _, section := range n.all("section", "mirror") {
-		if names := section.all("bdi", ""); len(names) > 0 && names[0].text() == name+"@file" {
-			return section
-		}
+	text, err := traefik.Page(t.Context(), name+"@file", open...)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("the page says nothing of %s: %.500s", name, n.text())
-	return node{}
+	page := readPage(t, string(text))
+	if len(page.all("section", "mirror")) != 1 {
+		t.Fatalf("the page says nothing of %s: %.500s", name, page.text())
+	}
+	return page
 }
+
+// badge is what the page says in a word, and title its title.
+func (n node) badge() string { return n.all("span", "status")[0].text() }
+func (n node) title() string { return n.all("title", "")[0].text() }
 
 // facts returns the numbers by their names.
 func (n node) facts() map[string]string {
@@ -98,11 +110,10 @@ func (n node) differences() map[string]string {
 	for _, row := range n.all("li", "difference") {
 		what := row.all("div", "what")[0]
 		name := what.all("bdi", "")[0].text() + " " + what.all("code", "")[0].text()
-		spans := what.all("span", "")
-		if len(spans) > 1 {
-			name += " " + spans[0].text()
+		if relation := what.all("strong", ""); len(relation) > 0 {
+			name += " " + relation[0].text()
 		}
-		list[name] = spans[len(spans)-1].text()
+		list[name] = what.all("span", "")[0].text()
 	}
 	return list
 }

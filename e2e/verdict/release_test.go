@@ -523,15 +523,17 @@ func (tr *trial) check(t *testing.T, m *report.Middleware, page node) {
 
 	tr.checkCounts(t, c, all)
 	tr.checkState(t, c)
-	section := page.mirror(t, tr.name)
 	badge := map[string]string{
 		compare.StateAgrees: "Agrees", compare.StateDiffers: "Differs", compare.StateUndecided: "Undecided", compare.StateEarly: "Too early",
 	}[c.State]
-	if got := section.all("span", "status")[0].text(); got != badge {
+	if got := page.badge(); got != badge {
 		t.Errorf("the page says %q, want %q", got, badge)
 	}
-	if got := section.all("p", "verdict")[0].text(); got != c.Headline {
+	if got := page.all("p", "verdict")[0].text(); got != c.Headline {
 		t.Errorf("the page says %q, want %q", got, c.Headline)
+	}
+	if got, want := page.title(), badge+": "+tr.name+"@file – Mirror report"; got != want {
+		t.Errorf("the page's title is %q, want %q", got, want)
 	}
 }
 
@@ -680,9 +682,8 @@ func TestVerdictsOfReleasesAreRight(t *testing.T) {
 		}
 		return errors.Join(busy...)
 	})
-	page := readPage(t, reported(t, traefik, "/"))
 	for _, tr := range trials {
-		t.Run(tr.name, func(t *testing.T) { tr.check(t, said[tr.name], page) })
+		t.Run(tr.name, func(t *testing.T) { tr.check(t, said[tr.name], mirrorPage(t, traefik, tr.name)) })
 	}
 }
 

@@ -1,0 +1,46 @@
+package compare
+
+import (
+	"math/rand"
+	"testing"
+	"time"
+
+	"github.com/trafficshadow/mirror/latency"
+)
+
+// Two versions that are as fast are never called slower or faster, however their latencies
+// vary, and one that is slower now and then is so in the tail.
+func TestSlowerIsSaidOnlyBeyondChance(t *testing.T) {
+	const seed = 20261128 // the same each time: chance is what this is about
+	r := rand.New(rand.NewSource(seed))
+	service := func() time.Duration { return time.Duration(r.ExpFloat64()*20e6) + 2*time.Millisecond }
+	tests := []struct {
+		name    string
+		n       int
+		slower  func(i int) time.Duration
+		want    [3]int
+		toldFor [3]bool
+	}{
+		{"as fast", 4000, func(int) time.Duration { return 0 }, [3]int{}, [3]bool{true, true, true}},
+		{"20 ms slower", 4000, func(int) time.Duration { return 20 * time.Millisecond }, [3]int{1, 1, 1}, [3]bool{true, true, true}},
+		{"20 ms faster", 4000, func(int) time.Duration { return -20 * time.Millisecond }, [3]int{-1, -1, -1}, [3]bool{true, true, true}},
+		{"a second slower in three of a hundred", 4000, func(i int) time.Duration { return time.Duration(b2i(i%33 == 0)) * time.Second }, [3]int{0, 1, 1}, [3]bool{true, true, true}},
+		{"a second slower, in few pairs", 120, func(int) time.Duration { return time.Second }, [3]int{1, 1, 0}, [3]bool{true, true, false}},
+		{"a second slower, in very few", 19, func(int) time.Duration { return time.Second }, [3]int{}, [3]bool{}},
+	}
+	for _, test := range tests {
+		a := &Account{Difference: &latency.Differences{}}
+		for i := 0; i < test.n; i++ {
+			a.Difference.Add(service() + test.slower(i) - service())
+		}
+		for i, q := range []float64{0.5, 0.9, 0.99} {
+			sign, enough := a.Slower(q)
+			if enough != test.toldFor[i] || sign != test.want[i] {
+				t.Errorf("%s, %v: %d %v, want %d %v", test.name, q, sign, enough, test.want[i], test.toldFor[i])
+			}
+		}
+	}
+	if sign, enough := (&Account{}).Slower(0.5); sign != 0 || enough {
+		t.Errorf("of nothing: %d %v", sign, enough)
+	}
+}
