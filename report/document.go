@@ -22,12 +22,15 @@ type Document struct {
 // A Middleware is what is known about one mirror. Its counts outlive reloads.
 type Middleware struct {
 	Name    string    `json:"name"`
-	Shadow  string    `json:"shadow"`  // its URL; "" where nothing is mirrored because of Mistakes
+	Shadow  string    `json:"shadow"`  // its URL; "" where nothing is mirrored because of Mistakes, or it is Removed
 	Percent float64   `json:"percent"` // of the requests that are eligible, 0 to 100
 	Since   time.Time `json:"since"`   // when counting began
 	State   State     `json:"state"`
 
-	Removed *time.Time `json:"removed"` // since when no router uses it; null: one does
+	// Removed is since when no router uses the middleware, if that is longer than a reload
+	// takes; else null. It stays for an hour, and if a router uses it again within that
+	// time, with the same options, it goes on counting.
+	Removed *time.Time `json:"removed"`
 
 	// Mistakes are those in the options. While there are any, nothing is mirrored, and
 	// live serves every request. ConfigErrors is how many there are, which may be more
@@ -337,10 +340,12 @@ func (m *Middleware) AddVerdict(s *compare.Snapshot, now time.Time) {
 	}
 }
 
-// ill says what is wrong with the shadow of late, so that there is no telling how it
-// would answer; "" if it is well.
+// ill says why there is no telling how the shadow would answer now; "" if it is well, and
+// asked.
 func (m *Middleware) ill() string {
 	switch {
+	case m.Removed != nil:
+		return "no router uses the middleware any more"
 	case m.ConfigErrors > 0:
 		return "nothing is mirrored: the options have a mistake"
 	case m.State.Paused:

@@ -136,10 +136,12 @@ func TestIllShadowsLeaveItUndecided(t *testing.T) {
 	for i := 0; i < 40; i++ {
 		v.Add(rules, &compare.Request{Method: "GET", Path: "/invoices"}, answer, answer, compare.Judge(rules, answer, answer))
 	}
+	removedAt := before(time.Minute)
 	for what, spoil := range map[string]func(*Middleware){
 		"agrees":    func(_ *Middleware) {},
 		"paused":    func(m *Middleware) { m.State.Paused = true },
 		"fails too": func(m *Middleware) { m.State.Failing = true },
+		"no router": func(m *Middleware) { m.Removed = &removedAt },
 	} {
 		m := reports()
 		spoil(m)
@@ -174,6 +176,23 @@ func TestJSONHasNoListThatIsNull(t *testing.T) {
 	for name, value := range back.Middlewares[0].Comparison {
 		if value == nil && name != "previous" && name != "enoughIn" {
 			t.Errorf("%s is null", name)
+		}
+	}
+}
+
+// Whether a router uses the middleware is said by one field, which is always there.
+func TestJSONSaysWhetherAMirrorIsRemoved(t *testing.T) {
+	gone := before(14 * time.Second)
+	for want, m := range map[string]*Middleware{
+		`"removed": null`:                   {},
+		`"removed": "2026-03-12T14:30:53Z"`: {Removed: &gone},
+	} {
+		var out bytes.Buffer
+		if err := WriteJSON(&out, documentOf(m)); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in %s", want, out.String())
 		}
 	}
 }

@@ -62,6 +62,12 @@ func TestWarningsSayWhatAVerdictDoesNot(t *testing.T) {
 	if got := warnings(m); len(got) != 3 || got[0] != "No router uses it since 2026-03-12T14:30:07Z; what was counted is kept for an hour." {
 		t.Errorf("removed: got %q", got)
 	}
+	gone := before(time.Minute)
+	m.Removed = &gone
+	want = append([]string{"No router uses it since 2026-03-12T14:30:07Z; it is kept for an hour."}, want...)
+	if got := warnings(m); !reflect.DeepEqual(got, want) {
+		t.Errorf("removed: got  %q\nwant %q", got, want)
+	}
 }
 
 func TestThePageSaysHowCopiesWait(t *testing.T) {
