@@ -450,6 +450,7 @@ func TestChaos(t *testing.T) {
 	}
 	t.Logf("MIRROR_SEED=%d MIRROR_CHAOS=%s", seed, lasts)
 	shortGrace(t, 20*time.Millisecond)
+	shortKeep(t, 200*time.Millisecond)
 	before := runtime.NumGoroutine()
 
 	c := &chaos{t: t, seed: seed, end: time.Now().Add(lasts), live: newCountingLive(), shadow: startChaosShadow(t), mirrors: map[*mirror]bool{}}

@@ -225,6 +225,7 @@ func called(t *testing.T, n int64, h http.HandlerFunc) http.Handler {
 func forget(name string) {
 	mirrorsMu.Lock()
 	defer mirrorsMu.Unlock()
+	unlist(mirrors[name])
 	delete(mirrors, name)
 }
 

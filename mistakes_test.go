@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 )
 
 // reload builds the middleware named after the test as Traefik does on a change,
@@ -117,18 +116,45 @@ func TestMistakeLeavesLiveAlone(t *testing.T) {
 	}
 }
 
-func TestMistakenMirrorIsForgottenWithItsRouters(t *testing.T) {
+// One that is mistaken to the end has counted as much as another. Its mistakes are nobody's
+// any more, and are news if it comes back with them.
+func TestMistakenMirrorIsRemovedWithItsRouters(t *testing.T) {
 	startReloading(t)
-	captureLog(t)
-	shortGrace(t, 20*time.Millisecond)
-	reload(t, func(c *Config) { c.set("url", "nowhere") })
-	reload(t, func(c *Config) { c.set("url", "nowhere else") })
-	time.Sleep(100 * time.Millisecond) // past the grace
-	if !registered(t.Name()) {
-		t.Fatal("forgotten while routers name it")
+	book := captureLog(t)
+	advance := handClockOf(t)
+	shadow := startUpstream(t)
+	report := reporterFor(t)
+	serve(reload(t, func(c *Config) { c.set("url", shadow.URL) })[0], postInvoice())
+	settled(t, t.Name())
+	nowhere := func(c *Config) { c.set("url", "nowhere") }
+	reload(t, func(c *Config) { c.set("url", "nowhere at all") })
+	reload(t, nowhere)
+	awaitAbandoned(t, t.Name(), 3)
+	advance(removalGrace)
+	if r := reported(t, report); r.Removed != nil || r.ConfigErrors != 1 {
+		t.Fatalf("reported %+v while routers name it, want a mistake", r)
 	}
 	reloading[t.Name()]()
-	eventually(t, "the mirror to be forgotten", func() bool { return !registered(t.Name()) })
+	awaitAbandoned(t, t.Name(), 0)
+	advance(removalGrace)
+	if r := reported(t, report); r.Removed == nil || r.ConfigErrors != 0 || len(r.Mistakes) != 0 || r.Mirrored != 1 {
+		t.Errorf("reported %+v, want it removed, without mistakes, and with what it counted", r)
+	}
+	before := len(book.lines())
+	reload(t, nowhere)
+	if r := reported(t, report); r.Removed != nil || r.ConfigErrors != 1 || r.Mirrored != 1 {
+		t.Errorf("reported %+v when it is back, want the mistake, and what it counted", r)
+	}
+	if n := len(book.lines()); n != before+1 {
+		t.Errorf("%d lines when it is back, want one", n-before)
+	}
+	reloading[t.Name()]()
+	awaitAbandoned(t, t.Name(), 0)
+	advance(removalGrace)
+	advance(keepRemoved)
+	if registered(t.Name()) {
+		t.Error("it is there after an hour, want it forgotten")
+	}
 }
 
 func TestUnlikelyOptionsAreLoggedOnceAndWork(t *testing.T) {

@@ -167,9 +167,17 @@ func replace(b *onceBench) {
 	}
 }
 
+// gone has the router gone for longer than the shadow is kept.
+func gone(b *onceBench) {
+	shortGrace(b.t, time.Millisecond)
+	b.cancel()
+	eventually(b.t, "the mirror to be removed", func() bool { return isRemoved(b.t.Name()) })
+}
+
 // forgotten has the router gone for longer than the mirror is kept.
 func forgotten(b *onceBench) {
 	shortGrace(b.t, time.Millisecond)
+	shortKeep(b.t, time.Millisecond)
 	b.cancel()
 	eventually(b.t, "the mirror to be forgotten", func() bool { return !registered(b.t.Name()) })
 }
@@ -227,6 +235,7 @@ var onceStates = []onceState{
 	{name: "not of these methods", options: map[string]string{"methods": "PUT"}, body: invoice},
 	{name: "context cancelled", prepare: cancelled, body: invoice, copies: one},
 	{name: "replaced by other options", prepare: replace, body: invoice, copies: upToOne},
+	{name: "removed", prepare: gone, body: invoice, copies: upToOne},
 	{name: "forgotten", prepare: forgotten, body: invoice, copies: upToOne},
 	{name: "behind a retry", before: func(req *http.Request) { req.Body = io.NopCloser(req.Body) }, body: invoice, copies: one},
 	{name: "behind a retry, chunked", before: func(req *http.Request) { req.Body = io.NopCloser(req.Body) }, body: invoice, chunked: true, copies: one},

@@ -46,6 +46,7 @@ type sequence struct {
 	// Of the newest shadow with a sequencer; guarded by mirrorsMu.
 	intake chan *http.Request // nil: there has been none
 	passed chan bool
+	ended  *atomic.Bool // its dispatcher has ended
 	lost   *lostValues
 	basis  string // what they are about
 }
@@ -135,7 +136,7 @@ func sequenceCopies(s *shadow, o *options) {
 	if o.compare != nil {
 		basis += " " + o.compare.Epoch
 	}
-	if seq.intake != nil {
+	if seq.intake != nil && !seq.ended.Load() {
 		q.before = seq.passed
 		q.intakeWas = seq.intake
 		seq.intake <- passOn
@@ -146,6 +147,7 @@ func sequenceCopies(s *shadow, o *options) {
 	q.lost = seq.lost
 	seq.intake = q.intake
 	seq.passed = q.passed
+	seq.ended = &q.ended
 	seq.basis = basis
 	s.sequence = seq
 	s.sequencer = q
@@ -506,9 +508,9 @@ func holdsCopies(q *sequencer, over bool) bool {
 	return len(q.intake) > 0 || q.held.Load() > 0
 }
 
-// report says how the copies wait.
-func reportSequence(q *sequencer, seq *sequence) *report.Sequence {
-	r := &report.Sequence{By: q.by, Waiting: seq.waiting.Load(), Unordered: seq.unordered.Load(), LostValues: q.lost.known.Load()}
+// reportSequence says how the copies wait. mirrorsMu is held.
+func reportSequence(by string, seq *sequence) *report.Sequence {
+	r := &report.Sequence{By: by, Waiting: seq.waiting.Load(), Unordered: seq.unordered.Load(), LostValues: seq.lost.known.Load()}
 	if r.Waiting > 0 {
 		r.LongestWait = longestWait(seq).Seconds()
 	}

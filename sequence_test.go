@@ -137,7 +137,7 @@ func TestSequenceIsKeptByValue(t *testing.T) {
 			if n := m.inFlight.Load(); n < 3 {
 				t.Errorf("%d places are taken by a copy under way and two that wait", n)
 			}
-			if r := reportSequence(m.shadow.sequencer, seq); r.Waiting != 2 || r.LongestWait <= 0 || r.Unordered != 2 || r.By != "header:"+customerHeader {
+			if r := reportSequence(m.shadow.sequencer.by, seq); r.Waiting != 2 || r.LongestWait <= 0 || r.Unordered != 2 || r.By != "header:"+customerHeader {
 				t.Errorf("the report says %+v", r)
 			}
 			release()
@@ -145,7 +145,7 @@ func TestSequenceIsKeptByValue(t *testing.T) {
 			if got, want := shadow.got(), "POST /a/1, GET /b/1, GET /c/1, GET /c/2, GET /a/2, PUT /a/3"; got != want {
 				t.Errorf("the shadow got %s, want %s", got, want)
 			}
-			if r := reportSequence(m.shadow.sequencer, seq); r.Waiting != 0 || r.LongestWait != 0 {
+			if r := reportSequence(m.shadow.sequencer.by, seq); r.Waiting != 0 || r.LongestWait != 0 {
 				t.Errorf("the report says %+v when all is over", r)
 			}
 		})

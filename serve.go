@@ -18,7 +18,7 @@ import (
 type reporter struct{ editions *editions }
 
 func newReporter(name string) http.Handler {
-	forgetFault(name)
+	forgetMirror(name)
 	watch()
 	return &reporter{editions: newest}
 }
@@ -142,8 +142,8 @@ func document(now time.Time, comparison bool) *report.Document {
 	return d
 }
 
-// configured returns what the options say: the shadow, or the mistakes. mirrorsMu is
-// held.
+// configured returns what the options say: the shadow, or the mistakes, or that the
+// mirror is removed. mirrorsMu is held.
 func (m *mirror) configured() *report.Middleware {
 	r := &report.Middleware{Name: m.name, Mistakes: []string{}}
 	if m.shadow != nil {
@@ -155,14 +155,34 @@ func (m *mirror) configured() *report.Middleware {
 			r.Control = &report.Control{URL: address, Paused: paused, LastError: lastError}
 		}
 		if q := m.shadow.sequencer; q != nil {
-			r.Sequence = reportSequence(q, m.shadow.sequence)
+			r.Sequence = reportSequence(q.by, m.shadow.sequence)
 		}
+	}
+	if !m.removedAt.IsZero() {
+		m.reportRemoved(r)
 	}
 	if m.fault != nil {
 		r.ConfigErrors = m.fault.mistaken
 		r.Mistakes = m.fault.mistakes
 	}
 	return r
+}
+
+// reportRemoved says since when no router uses the mirror, and what it has of a control
+// and of sequences yet. mirrorsMu is held.
+func (m *mirror) reportRemoved(r *report.Middleware) {
+	at := m.removedAt
+	r.Removed = &at
+	o := m.options
+	if o.mistaken > 0 {
+		return
+	}
+	if o.control != nil {
+		r.Control = &report.Control{URL: o.control.String()}
+	}
+	if o.sequenceBy != "" {
+		r.Sequence = reportSequence(o.sequenceBy, m.sequence)
+	}
 }
 
 // report adds what there is to know about the mirror to what the options say.
