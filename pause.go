@@ -225,7 +225,7 @@ func openTurns() {
 	all := awaiting
 	awaiting = nil
 	awaitingMu.Unlock()
-	now := time.Now()
+	now := clock()
 	var left []*shadow
 	for _, s := range all {
 		if !s.retired.Load() && s.pause.openTurn(now) {

@@ -389,6 +389,101 @@ func TestPausesGrow(t *testing.T) {
 	}
 }
 
+// Hours in which the shadow is down: the waits for probes grow up to maxPause and never
+// beyond, each ends with one probe, and there is no other request in between.
+func TestWaitsForProbesNeverGrowBeyondMaxPause(t *testing.T) {
+	tests := []struct {
+		maxPause string // "": as it is by default
+		longest  time.Duration
+		probes   int
+		reached  int // probes until the longest wait
+	}{
+		{"", 30 * time.Second, 100, 5}, {"10s", 10 * time.Second, 100, 4}, {"500ms", 500 * time.Millisecond, 20, 0}, {"3h", 3 * time.Hour, 40, 14},
+	}
+	for _, tt := range tests {
+		t.Run(tt.longest.String(), func(t *testing.T) {
+			captureLog(t)
+			advance := handClockOf(t)
+			shadow := startUpstream(t)
+			heal := failing(shadow)
+			h := mirrorTo(t, shadow.URL, echoLive, func(c *Config) {
+				if tt.maxPause != "" {
+					c.set("maxPause", tt.maxPause)
+				}
+			})
+			m := mirrorCalled(t, t.Name())
+			failUntilPaused(t, h)
+			began := clock()
+			wait := firstPause
+			early := 0 // how often it was asked before the time
+			for i := 0; i < tt.probes; i++ {
+				if i == 0 && tt.longest < wait {
+					wait = tt.longest
+				}
+				if got := nextWait(m); got != wait || (got == tt.longest) != (i >= tt.reached) {
+					t.Fatalf("after %d probes and %s it waits for %s, want %s, and the longest from the probe %d on", i, clock().Sub(began), got, wait, tt.reached)
+				}
+				asked := len(shadow.snapshot())
+				due := dueOf(m)
+				if in := due.Sub(clock()); in > wait*12/10 {
+					t.Fatalf("the next probe is due in %s, want %s or a fifth more at most", in, wait)
+				}
+				advance(due.Sub(clock()) / 2)
+				openTurns()
+				serve(h, getInvoice())
+				settled(t, t.Name())
+				if clock().Before(due) { // else the machine was too busy to ask before
+					early++
+					if n := len(shadow.snapshot()); n != asked {
+						t.Fatalf("%d requests before the next probe was due, want none", n-asked)
+					}
+				}
+				advance(due.Sub(clock()) + time.Millisecond)
+				openTurns()
+				serve(h, getInvoice())
+				serve(h, getInvoice())
+				eventually(t, "the next wait", func() bool { return dueOf(m).After(due) })
+				settled(t, t.Name())
+				if n := len(shadow.snapshot()); n != asked+1 {
+					t.Fatalf("%d requests when the probe was due, want one", n-asked)
+				}
+				if wait *= 2; wait > tt.longest {
+					wait = tt.longest
+				}
+			}
+			if early < tt.probes/2 {
+				t.Errorf("asked %d times of %d before the time", early, tt.probes)
+			}
+			// The first probe that is answered ends it, however long it was.
+			heal()
+			advance(tt.longest * 2)
+			openTurns()
+			serve(h, getInvoice())
+			eventually(t, "the end of the pause", func() bool { return !paused(m) })
+			settled(t, t.Name())
+			// One that begins soon after waits for as long at once, and one that begins
+			// later for a second again.
+			failing(shadow)
+			failUntilPaused(t, h)
+			if got := nextWait(m); got != tt.longest {
+				t.Errorf("a pause soon after begins with a wait of %s, want %s", got, tt.longest)
+			}
+			heal()
+			advance(tt.longest * 2)
+			openTurns()
+			serve(h, getInvoice())
+			eventually(t, "the end of the pause", func() bool { return !paused(m) })
+			settled(t, t.Name())
+			advance(forgetPauses)
+			failing(shadow)
+			failUntilPaused(t, h)
+			if got := nextWait(m); got != firstPause && got != tt.longest || got > firstPause {
+				t.Errorf("a pause after a minute begins with a wait of %s, want %s at most", got, firstPause)
+			}
+		})
+	}
+}
+
 func TestHungShadowIsLeftAlone(t *testing.T) {
 	captureLog(t)
 	shadow := startUpstream(t)
@@ -420,6 +515,14 @@ func holdProbe(m *mirror) {
 
 // dueProbe has the time of the next probe come.
 func dueProbe(m *mirror) { m.shadow.pause.openTurn(time.Now().Add(2 * time.Hour)) }
+
+// dueOf is when the next probe may be sent.
+func dueOf(m *mirror) time.Time {
+	p := m.shadow.pause
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.due
+}
 
 func nextWait(m *mirror) time.Duration {
 	p := m.shadow.pause

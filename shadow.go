@@ -632,10 +632,10 @@ func conclude(w *worker, came bool, err error) {
 	probe := w.probes
 	w.probes = false
 	if came {
-		s.answered(probe, time.Now())
+		s.answered(probe, clock())
 		s.unanswered.stand()
 	} else if err != errHead {
-		if s.failed(probe, err, time.Now()) {
+		if s.failed(probe, err, clock()) {
 			s.unanswered.retract(s.mirror)
 		}
 	} else if probe {
