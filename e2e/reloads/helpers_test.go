@@ -23,7 +23,7 @@ import (
 
 const (
 	// patience bounds waits for what should come soon, or 10 s after the last
-	// reload, when a mirror that was removed is forgotten. It is long because only
+	// reload, when a mirror that no router uses is removed. It is long because only
 	// a test that fails waits for its end.
 	patience = 60 * time.Second
 

@@ -309,6 +309,113 @@ func TestReloadsKeepConnectionsAndPlaces(t *testing.T) {
 	}
 }
 
+// A router that is taken out of the configuration for longer than a reload takes, and is put
+// back, finds the account as it was. In between the report says that it is removed, and that
+// nothing is known of what would be now; and nothing else is left of it.
+func TestRemovedMirrorGoesOnCountingWhenItIsBack(t *testing.T) {
+	t.Parallel() // most of it waits
+	const (
+		middleware = "shadow-billing"
+		pairs      = 60
+		away       = 14 * time.Second
+	)
+	live := runLive(t)
+	shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow", Handler: http.HandlerFunc(book)})
+	config := func(routed bool) testbed.Dynamic {
+		d := testbed.Dynamic{}.
+			Service("billing", live.URL()).
+			Mirror(middleware, testbed.Values{"url": shadow.URL(), "compare": testbed.Values{"minimum": pairs}}).
+			Router(ledger, host(ledger), "billing").
+			Report()
+		if routed {
+			d.Router(billing, host(billing), "billing", middleware)
+		}
+		return d
+	}
+	traefik := runTraefik(t, config(false))
+	if !traefik.Release().Has("v3.0.0") {
+		t.Skip("Traefik v2 tells no plugin that its instance is gone")
+	}
+	before := measure(t, traefik)
+	send := func(router string, n int) {
+		t.Helper()
+		for i := range n {
+			body := fmt.Sprintf(`{"invoice":"2026-%04d"}`, i)
+			req, err := http.NewRequest(http.MethodPost, traefik.URL("/invoices"), strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = at(router)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusCreated {
+				t.Fatalf("live answered %d, want %d", resp.StatusCode, http.StatusCreated)
+			}
+		}
+	}
+	// expect fails the test unless the mirror has compared so many pairs since the moment
+	// when it began, and is in that state.
+	var began time.Time
+	expect := func(when string, n int64, state string, removed bool) {
+		t.Helper()
+		eventually(t, func() error {
+			r := traefik.MustReport(t, middleware)
+			c := r.Comparison
+			if c == nil {
+				return fmt.Errorf("%s: there is no comparison in %+v", when, r)
+			}
+			if began.IsZero() {
+				began = c.Since
+			}
+			if r.Mirrored != n || r.InFlight != 0 || r.LostTotal != 0 || c.Compared != n || c.Agreeing != n || c.State != state || !c.Since.Equal(began) || (r.Removed != nil) != removed {
+				return fmt.Errorf("%s: %d mirrored, %d lost, %d of %d agree since %s, %s %q, removed: %v; want %d, %s, removed: %t", when, r.Mirrored, r.LostTotal, c.Agreeing, c.Compared, c.Since, c.State, c.Reasons, r.Removed, n, state, removed)
+			}
+			return nil
+		})
+	}
+
+	traefik.MustReload(t, config(true))
+	send(billing, pairs)
+	expect("at first", pairs, "agrees", false)
+
+	gone := time.Now()
+	traefik.MustReload(t, config(false))
+	send(ledger, 10) // live is served without the mirror
+	expect("while its router is gone", pairs, "undecided", true)
+	r := traefik.MustReport(t, middleware)
+	if want := "no router uses the middleware any more"; !strings.Contains(r.Comparison.Headline, want) || r.Shadow != "" {
+		t.Errorf("the headline is %q and the shadow %q, want %q in it and none", r.Comparison.Headline, r.Shadow, want)
+	}
+	if since := r.Removed.Sub(gone); since < -time.Second || since > away {
+		t.Errorf("removed at %s, want when its router went, %s", r.Removed, gone)
+	}
+	eventuallyLetGo(t, traefik, func() error {
+		if _, open := shadow.Connections(); open > 0 {
+			return fmt.Errorf("%d connections to the shadow of a mirror that is removed, want none", open)
+		}
+		if after := measure(t, traefik); after.goroutines > before.goroutines+workers || after.heap > before.heap+2<<20 {
+			return fmt.Errorf("with the mirror removed Traefik takes %v, want not much more than before it, %v", after, before)
+		}
+		return nil
+	})
+	time.Sleep(time.Until(gone.Add(away)))
+
+	traefik.MustReload(t, config(true))
+	expect("back", pairs, "agrees", false)
+	send(billing, pairs)
+	expect("back, and with as many again", 2*pairs, "agrees", false)
+	if got := shadow.Count(); got != 2*pairs {
+		t.Errorf("the shadow got %d requests, want %d", got, 2*pairs)
+	}
+	if text := traefik.Log(); strings.Contains(text, "mirror: middleware") {
+		t.Errorf("the mirror complains: %s", traefik.LogTail(10))
+	}
+}
+
 // However often the options change, nothing is kept of the instances that had
 // others, whose connections, certificates and handlers would add up.
 func TestReplacedInstancesAreLetGo(t *testing.T) {
