@@ -440,6 +440,10 @@ func firstFacts(m *Middleware, now time.Time) []fact {
 func shadowFact(m *Middleware, now time.Time) fact {
 	f := fact{Name: "Shadow", Value: "answers"}
 	switch {
+	case m.Removed != nil:
+		f.Value = "gone"
+		f.Class = "warn"
+		f.Note = "no router uses the middleware since " + stamp(*m.Removed) + " (" + ago(now.Sub(*m.Removed)) + ")"
 	case m.Shadow == "":
 		f.Value = "none"
 		f.Class = "bad"
@@ -530,9 +534,6 @@ func previousFact(p *Epoch) fact {
 // warnings are what a verdict does not tell, and who decides by it should know.
 func warnings(m *Middleware) []string {
 	var w []string
-	if m.Removed != nil {
-		w = append(w, "No router uses it since "+stamp(*m.Removed)+"; what was counted is kept for an hour.")
-	}
 	if all := m.Mirrored + m.LostTotal; m.LostTotal*100 > all {
 		w = append(w, percent(m.LostTotal, all)+" of the requests that were to be mirrored are lost; they are not among the answers compared.")
 	}

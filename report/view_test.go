@@ -57,17 +57,6 @@ func TestWarningsSayWhatAVerdictDoesNot(t *testing.T) {
 	if got := warnings(m); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	removed := before(time.Minute)
-	m.Removed = &removed
-	if got := warnings(m); len(got) != 3 || got[0] != "No router uses it since 2026-03-12T14:30:07Z; what was counted is kept for an hour." {
-		t.Errorf("removed: got %q", got)
-	}
-	gone := before(time.Minute)
-	m.Removed = &gone
-	want = append([]string{"No router uses it since 2026-03-12T14:30:07Z; it is kept for an hour."}, want...)
-	if got := warnings(m); !reflect.DeepEqual(got, want) {
-		t.Errorf("removed: got  %q\nwant %q", got, want)
-	}
 }
 
 func TestThePageSaysHowCopiesWait(t *testing.T) {
@@ -347,6 +336,7 @@ func TestFirstFactsSayHowTheShadowDoes(t *testing.T) {
 		}, "fails", "1 of 4 requests of late"},
 		{"not asked", func(m *Middleware) { *m = *fresh() }, "not asked yet", ""},
 		{"mistaken", func(m *Middleware) { *m = *mistakenMirror(); m.State.LastError = "" }, "none", ""},
+		{"removed", func(m *Middleware) { m.Removed = &since; m.Shadow = ""; m.State.LastError = "" }, "gone", "no router uses the middleware since 2026-03-12T14:27:07Z (4 min ago)"},
 	}
 	for _, test := range tests {
 		m := billing()
