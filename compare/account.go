@@ -75,6 +75,11 @@ type endpoint struct {
 	maps              map[string]map[string]bool // by the place of each, the names that are not *
 	lookAgain         int64                      // see makeRoom
 
+	// Pairs that are not in the ledger yet: those of fresh, and of matched those that
+	// entered does not have.
+	fresh   PairCounts
+	entered int64
+
 	// Of matched pairs that wait to be added to the histograms.
 	liveTook, shadowTook []time.Duration
 }
@@ -213,7 +218,7 @@ func (e *endpoint) path() string {
 func (a *account) wordPairs() map[string]int64 {
 	pairs := map[string]int64{}
 	for _, e := range a.endpoints {
-		n := e.compared + total(e.skipped) + total(e.dropped)
+		n := e.requests()
 		at := e.method + " "
 		for _, part := range strings.Split(strings.TrimPrefix(e.pattern, "/"), "/") {
 			at += "/" + part
@@ -279,6 +284,9 @@ func (a *account) merge(method, from, into string) {
 func (e *endpoint) add(o *endpoint) {
 	e.compared += o.compared
 	e.matched += o.matched
+	e.entered += o.entered
+	left := &e.fresh
+	left.add(&o.fresh)
 	addCounts(e.skipped, o.skipped)
 	addCounts(e.dropped, o.dropped)
 	e.live.Merge(o.live)
@@ -315,6 +323,7 @@ func (a *account) add(req *Request, live, shadow *Answer, f *Finding, t *Triple)
 	e := a.endpointFor(req, statusOf(live, f))
 	if f.Outcome == Skipped {
 		e.skipped[f.Reason]++
+		e.fresh.Skipped++
 		return Skipped
 	}
 	now := clock()
@@ -339,8 +348,10 @@ func (a *account) add(req *Request, live, shadow *Answer, f *Finding, t *Triple)
 	}
 	in.note(a.addDifferences(e, req, live, shadow, f, t, now), 1)
 	if a.rules.coverAll(e, f) {
+		e.fresh.Match++
 		return Match
 	}
+	e.fresh.Differs++
 	return Mismatch
 }
 

@@ -49,7 +49,7 @@ func (v *Verdict) takeMatches() {
 		path               string
 		e                  *endpoint
 		touched            []*endpoint
-		n                  int64
+		n, strays          int64
 		s                  statuses
 		live, shadow, less []time.Duration
 	)
@@ -59,6 +59,7 @@ func (v *Verdict) takeMatches() {
 		live = append(live, m.Live)
 		shadow = append(shadow, m.Shadow)
 		if a == nil || a.rules.Basis != m.Rules.Basis {
+			strays++
 			continue
 		}
 		path = m.Request.Method + " " + m.Request.Path + " " + m.Request.Operation
@@ -73,6 +74,7 @@ func (v *Verdict) takeMatches() {
 		e.matched++
 		if m.Control != "" {
 			e.control[m.Control]++
+			v.controls[m.Control]++
 		}
 		e.liveTook = append(e.liveTook, m.Live)
 		e.shadowTook = append(e.shadowTook, m.Shadow)
@@ -93,8 +95,12 @@ func (v *Verdict) takeMatches() {
 		a.intervals[len(a.intervals)-1].compared++
 		a.latest = m.Request.At
 	}
+	v.changes++
 	v.live.AddAll(live)
 	v.shadow.AddAll(shadow)
+	if strays > 0 {
+		v.ledger.enter(others, &PairCounts{Match: strays})
+	}
 	if len(less) > 0 {
 		a.difference.AddAll(less)
 		if a.latest.After(a.answered) {

@@ -14,6 +14,16 @@ type Totals struct {
 	// By outcome, and the skipped ones by reason.
 	Outcomes, Skipped map[string]int64
 
+	// Endpoints are all pairs, by the name that their endpoint had when they were counted.
+	Endpoints map[string]PairCounts
+
+	// Controls are the compared pairs of which there was a control, or should have been, by
+	// what became of its part.
+	Controls ControlCounts
+
+	// Begun says that there have been rules, so that there may be pairs.
+	Begun bool
+
 	// Latency of the pairs that were compared.
 	Live, Shadow *latency.Histogram
 }
@@ -119,7 +129,8 @@ func (v *Verdict) Snapshot() *Snapshot {
 	defer v.mu.Unlock()
 	s := &Snapshot{Totals: v.totals(), Previous: v.previous}
 	if a := v.account; a != nil {
-		s.Account = a.snapshot()
+		s.Account = a.snapshot(true)
+		v.note(s.Account)
 	}
 	return s
 }
@@ -135,20 +146,34 @@ func (v *Verdict) Totals() *Totals {
 // totals is Totals. mu is held.
 func (v *Verdict) totals() *Totals {
 	v.takeMatches()
-	return &Totals{Outcomes: copied(v.outcomes), Skipped: copied(v.skipped), Live: v.live.Clone(), Shadow: v.shadow.Clone()}
+	if v.account != nil {
+		v.account.enter(v.ledger)
+	}
+	c := v.controls
+	t := &Totals{
+		Outcomes: copied(v.outcomes), Skipped: copied(v.skipped), Endpoints: map[string]PairCounts{},
+		Controls: ControlCounts{Answered: c[ControlAnswered] + c[ControlStatus] + c[ControlUnlike], Failed: c[ControlFailed], Paused: c[ControlPaused]},
+		Begun:    v.begun, Live: v.live.Clone(), Shadow: v.shadow.Clone(),
+	}
+	for name, n := range v.ledger.pairs {
+		t.Endpoints[name] = *n
+	}
+	return t
 }
 
 // epoch is the account in short.
 func (a *account) epoch(now time.Time) *Epoch {
-	s := a.snapshot()
+	s := a.snapshot(false)
 	return &Epoch{Name: a.rules.Epoch, Since: a.since, Until: now, Compared: s.Compared, Real: s.Real, Undecided: s.Undecided, Noise: s.Noise}
 }
 
-func (a *account) snapshot() *Account {
+// snapshot returns what is known, judged. With whole it has all that is shown; without it
+// there are no latencies, no examples, no statuses and no time line, which is most of the
+// work.
+func (a *account) snapshot(whole bool) *Account {
 	s := &Account{
 		Since: a.since, Latest: a.latest, Epoch: a.rules.Epoch, Show: a.rules.Show, Minimum: a.rules.Minimum, MaxAge: a.rules.MaxAge,
-		Skipped: map[string]int64{}, Live: &latency.Histogram{}, Shadow: &latency.Histogram{}, Difference: a.difference.Clone(),
-		Width: a.width,
+		Skipped: map[string]int64{}, Live: &latency.Histogram{}, Shadow: &latency.Histogram{}, Width: a.width,
 	}
 	if a.rules.Control {
 		s.Control = &Control{Unfit: []string{}, Without: []string{}}
@@ -162,9 +187,11 @@ func (a *account) snapshot() *Account {
 			shown = &Endpoint{Name: name, Skipped: map[string]int64{}, Dropped: map[string]int64{}, Live: &latency.Histogram{}, Shadow: &latency.Histogram{}}
 			byName[name] = shown
 		}
-		s.addEndpoint(shown, e, shownPattern(e.method, e.pattern, pairs), a.rules)
+		if whole {
+			s.addTimes(shown, e)
+		}
+		s.addEndpoint(shown, e, shownPattern(e.method, e.pattern, pairs), a.rules, whole)
 	}
-	s.Intervals = a.timeline()
 	for _, e := range byName {
 		s.Endpoints = append(s.Endpoints, *e)
 		if s.Control != nil && e.Controlled == 0 && e.Compared > 0 {
@@ -175,30 +202,43 @@ func (a *account) snapshot() *Account {
 		sort.Strings(s.Control.Unfit)
 		sort.Strings(s.Control.Without)
 	}
+	if whole {
+		s.addStatuses(a)
+	}
+	sort.Slice(s.Endpoints, func(i, j int) bool { return beforeEndpoint(&s.Endpoints[i], &s.Endpoints[j]) })
+	sort.Slice(s.Differences, func(i, j int) bool { return beforeGroup(&s.Differences[i], &s.Differences[j]) })
+	return s
+}
+
+// addStatuses adds the pairs of statuses, and what is known of times.
+func (s *Account) addStatuses(a *account) {
+	s.Difference = a.difference.Clone()
+	s.Intervals = a.timeline()
 	for pair, n := range a.statuses {
 		if n == 0 {
 			continue // all were taken back
 		}
 		s.Statuses = append(s.Statuses, StatusPair{Live: pair.live, Shadow: pair.shadow, Count: n})
 	}
-	sort.Slice(s.Endpoints, func(i, j int) bool { return beforeEndpoint(&s.Endpoints[i], &s.Endpoints[j]) })
 	sort.Slice(s.Statuses, func(i, j int) bool { return beforeStatus(s.Statuses[i], s.Statuses[j]) })
-	sort.Slice(s.Differences, func(i, j int) bool { return beforeGroup(&s.Differences[i], &s.Differences[j]) })
-	return s
+}
+
+// addTimes adds how long the answers of an endpoint took.
+func (s *Account) addTimes(shown *Endpoint, e *endpoint) {
+	shown.Live.Merge(e.live)
+	shown.Shadow.Merge(e.shadow)
+	s.Live.Merge(e.live)
+	s.Shadow.Merge(e.shadow)
 }
 
 // addEndpoint adds what is known of an endpoint, judged, to the one that is shown and to
 // the sums. path is what may be shown of its requests' paths.
-func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, rules *Rules) {
+func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, rules *Rules, whole bool) {
 	shown.Compared += e.compared
 	a.Compared += e.compared
 	addCounts(shown.Skipped, e.skipped)
 	addCounts(a.Skipped, e.skipped)
 	addCounts(shown.Dropped, e.dropped)
-	shown.Live.Merge(e.live)
-	shown.Shadow.Merge(e.shadow)
-	a.Live.Merge(e.live)
-	a.Shadow.Merge(e.shadow)
 	if a.Control != nil {
 		a.addControl(shown, e)
 	}
@@ -216,11 +256,16 @@ func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, rules *
 		if relation == "" {
 			relation = g.relation()
 		}
-		a.Differences = append(a.Differences, Group{
+		d := Group{
 			Endpoint: shown.Name, Key: g.key, Relation: relation, Judgement: judgement, Count: g.count, Pairs: evidence.Present,
 			Controls: evidence.ControlOnly + evidence.Both, ControlPairs: evidence.Triples, Alike: alike && judgement == Undecided,
-			Ignore: g.ignoreLine(), First: g.first, Last: g.last, Examples: g.shownExamples(judgement, path),
-		})
+			First: g.first, Last: g.last,
+		}
+		if whole {
+			d.Ignore = g.ignoreLine()
+			d.Examples = g.shownExamples(judgement, path)
+		}
+		a.Differences = append(a.Differences, d)
 	}
 	for _, k := range e.kinds {
 		k.judged = worst(k.groups, judged)

@@ -18,17 +18,27 @@ type Verdict struct {
 	// Of all pairs since the start.
 	outcomes map[string]int64
 	skipped  map[string]int64
+	controls map[string]int64 // of the compared ones, by what became of the control's part
 	live     *latency.Histogram
 	shadow   *latency.Histogram
+	ledger   *ledger
 
 	account  *account
 	previous *Epoch // the one before, as it was when it ended
+
+	begun   bool    // there have been rules
+	changes int64   // how often the account was added to
+	judged  *Judged // what was judged last of it; nil: nothing yet
 }
 
 // NewVerdict returns a verdict without anything in it, and without rules: see
 // [Verdict.Begin].
 func NewVerdict() *Verdict {
-	return &Verdict{Matches: make(chan *Matched, 2*MostMatches), outcomes: map[string]int64{}, skipped: map[string]int64{}, live: &latency.Histogram{}, shadow: &latency.Histogram{}}
+	return &Verdict{
+		Matches:  make(chan *Matched, 2*MostMatches),
+		outcomes: map[string]int64{}, skipped: map[string]int64{}, controls: map[string]int64{},
+		live: &latency.Histogram{}, shadow: &latency.Histogram{}, ledger: newLedger(),
+	}
 }
 
 // Begin has pairs be judged by the rules from now on; nil: by none. Where the rules have
@@ -39,12 +49,17 @@ func (v *Verdict) Begin(rules *Rules) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.takeMatches()
+	v.judged = nil
+	if rules != nil {
+		v.begun = true
+	}
 	if rules != nil && v.account != nil && v.account.rules.Basis == rules.Basis {
 		v.account.follow(rules)
 		return
 	}
 	if v.account != nil {
 		v.previous = v.account.epoch(clock())
+		v.account.enter(v.ledger)
 	}
 	v.account = nil
 	if rules != nil {
@@ -71,6 +86,12 @@ func (v *Verdict) AddTriple(rules *Rules, req *Request, live, shadow *Answer, f 
 	outcome := f.Outcome
 	if a := v.account; a != nil && a.rules.Basis == rules.Basis {
 		outcome = a.add(req, live, shadow, f, t)
+		v.changes++
+		if t != nil && t.Fate != "" && outcome != Skipped {
+			v.controls[t.Fate]++
+		}
+	} else {
+		v.ledger.enter(others, countOf(outcome))
 	}
 	v.outcomes[outcome]++
 	if outcome == Skipped {
@@ -89,6 +110,7 @@ func (v *Verdict) Retract(rules *Rules, req *Request, status int) {
 	defer v.mu.Unlock()
 	if a := v.account; a != nil && a.rules.Basis == rules.Basis {
 		a.retract(req, status)
+		v.changes++
 	}
 }
 
@@ -108,5 +130,6 @@ func (v *Verdict) Drop(method, path, reason string) {
 	defer v.mu.Unlock()
 	if v.account != nil {
 		v.account.endpointOf(&Request{Method: method, Path: path}).dropped[reason]++
+		v.changes++
 	}
 }

@@ -576,12 +576,14 @@ func letters(i int) string {
 	return string([]byte{byte('a' + i%26), byte('a' + i/26%26), byte('a' + i/676%26)})
 }
 
-// Totals are those of the snapshot, and cost the same however much was found.
+// Totals are those of the snapshot, and cost the same however much was found at the
+// endpoints that there are.
 func TestTotalsAreCountsAlone(t *testing.T) {
 	r := rules(t)
 	v := begun(r)
-	judge(v, r, "GET", "/invoices", `{"n":1}`, `{"n":1}`)
-	judge(v, r, "GET", "/invoices", `{"n":1}`, `{"n":2}`)
+	for i := 0; i < 150; i++ {
+		judge(v, r, fmt.Sprintf("M%d", i), "/invoices", `{"n":1}`, `{"n":1}`)
+	}
 	v.Add(r, &Request{Method: "GET", Path: "/invoices"}, nil, nil, Skip(Stream))
 	few := testing.AllocsPerRun(20, func() { v.Totals() })
 	for i := 0; i < 300; i++ {
@@ -592,15 +594,15 @@ func TestTotalsAreCountsAlone(t *testing.T) {
 	}
 	got, want := v.Totals(), v.Snapshot().Totals
 	if !reflect.DeepEqual(got.Outcomes, want.Outcomes) || !reflect.DeepEqual(got.Skipped, want.Skipped) ||
-		got.Outcomes[Match] != 1 || got.Outcomes[Mismatch] != 301 || got.Outcomes[Skipped] != 1 || got.Skipped[Stream] != 1 {
-		t.Errorf("got %v, skipped %v; the snapshot has %v, skipped %v; want 1, 301 and 1, a stream", got.Outcomes, got.Skipped, want.Outcomes, want.Skipped)
+		got.Outcomes[Match] != 150 || got.Outcomes[Mismatch] != 300 || got.Outcomes[Skipped] != 1 || got.Skipped[Stream] != 1 {
+		t.Errorf("got %v, skipped %v; the snapshot has %v, skipped %v; want 150, 300 and 1, a stream", got.Outcomes, got.Skipped, want.Outcomes, want.Skipped)
 	}
-	if got.Live.Count() != 302 || got.Live.Sum() != 302*10*time.Millisecond || got.Shadow.Count() != 302 || got.Shadow.Sum() != 302*20*time.Millisecond {
-		t.Errorf("live took %s in %d, the shadow %s in %d; want 10 and 20 ms in each of 302", got.Live.Sum(), got.Live.Count(), got.Shadow.Sum(), got.Shadow.Count())
+	if got.Live.Count() != 450 || got.Live.Sum() != 450*10*time.Millisecond || got.Shadow.Count() != 450 || got.Shadow.Sum() != 450*20*time.Millisecond {
+		t.Errorf("live took %s in %d, the shadow %s in %d; want 10 and 20 ms in each of 450", got.Live.Sum(), got.Live.Count(), got.Shadow.Sum(), got.Shadow.Count())
 	}
 	got.Outcomes[Match] = 99
 	got.Live.Add(time.Hour)
-	if again := v.Totals(); again.Outcomes[Match] != 1 || again.Live.Count() != 302 {
+	if again := v.Totals(); again.Outcomes[Match] != 150 || again.Live.Count() != 450 {
 		t.Errorf("what is done to totals is done to the verdict: %v", again.Outcomes)
 	}
 }
