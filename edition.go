@@ -37,8 +37,8 @@ type editions struct {
 	mu sync.Mutex
 
 	// The page and report.json are made of one document, which takes a snapshot of all
-	// that comparing has found; metrics are made of the counters alone. Each is as old as
-	// editionAge at most. Guarded by mu.
+	// that comparing has found; metrics are made of counters, and of what was judged last.
+	// Each is as old as editionAge at most. Guarded by mu.
 	document *edition
 	metrics  *edition
 }

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -277,4 +278,77 @@ func TestHeadOfTheReportIsThatOfGet(t *testing.T) {
 			t.Errorf("%s: GET has the head %q, and HEAD %q", path, heads[0], heads[1])
 		}
 	}
+}
+
+// BenchmarkScrape is what Prometheus costs, with 25 mirrors of 20 endpoints each, of which
+// one in five has differences: by what was judged before, and where every mirror is judged
+// anew, as with new pairs after some seconds.
+func BenchmarkScrape(b *testing.B) {
+	mirrors := crowd(b)
+	for _, anew := range []bool{false, true} {
+		b.Run(fmt.Sprintf("anew=%t", anew), func(b *testing.B) {
+			clock := &hours{}
+			h := &reporter{editions: &editions{now: func() time.Time { return clock.next() }}}
+			b.ReportAllocs()
+			var size int
+			for i := 0; i < b.N; i++ {
+				if anew {
+					b.StopTimer()
+					for _, m := range mirrors {
+						addInvoice(m, 0, i)
+						m.verdict.Begin(m.options.compare) // has it forget what was judged
+					}
+					b.StartTimer()
+				}
+				size = get(h, "/metrics").Body.Len()
+			}
+			b.ReportMetric(float64(size), "bytes")
+		})
+	}
+}
+
+// crowd makes 25 mirrors that have compared.
+func crowd(tb testing.TB) []*mirror {
+	tb.Helper()
+	var all []*mirror
+	for i := 0; i < 25; i++ {
+		config := CreateConfig()
+		config.set("url", "http://billing-next:8080")
+		config.set("compare.body", "json")
+		name := fmt.Sprintf("shadow-%d@file", i)
+		if _, err := New(context.Background(), echoLive, config, name); err != nil {
+			tb.Fatal(err)
+		}
+		mirrorsMu.Lock()
+		m := mirrors[name]
+		mirrorsMu.Unlock()
+		all = append(all, m)
+		for n := 0; n < 20*30; n++ {
+			addInvoice(m, n%20, n)
+		}
+	}
+	tb.Cleanup(func() { forgetMirrors(all) })
+	return all
+}
+
+func forgetMirrors(all []*mirror) {
+	mirrorsMu.Lock()
+	defer mirrorsMu.Unlock()
+	for _, m := range all {
+		delete(mirrors, m.name)
+	}
+}
+
+// addInvoice adds a pair of an endpoint to what a mirror has compared. One in five
+// endpoints differs in three things.
+func addInvoice(m *mirror, endpoint, n int) {
+	rules := m.options.compare
+	req := &compare.Request{Method: "GET", Path: fmt.Sprintf("/part%c/invoices/%d", 'a'+endpoint, n), At: time.Now()}
+	header := http.Header{"Content-Type": {"application/json"}}
+	live := &compare.Answer{Status: 200, Header: header, Body: []byte(fmt.Sprintf(`{"total":%d,"tax":%d,"due":"2026-11-27"}`, n, n)), Took: 20 * time.Millisecond}
+	shadow := &compare.Answer{Status: 200, Header: header, Body: live.Body, Took: 25 * time.Millisecond}
+	if endpoint%5 == 0 {
+		shadow.Body = []byte(fmt.Sprintf(`{"total":%d,"tax":%d,"due":"2026-11-26"}`, n+1, 100*n+100))
+	}
+	m.verdict.Add(rules, req, live, shadow, compare.Judge(rules, live, shadow))
 }

@@ -123,8 +123,9 @@ func stripped(req *http.Request) string {
 	return strings.TrimSuffix(prefix, "/")
 }
 
-// document returns what there is to know about all mirrors, with or without what
-// comparing has shown.
+// document returns what there is to know about all mirrors: with what comparing has
+// shown, for the page and report.json; without, for metrics, which have counters and what
+// was judged last.
 func document(now time.Time, comparison bool) *report.Document {
 	mirrorsMu.Lock()
 	all := make([]*mirror, 0, len(mirrors))
@@ -195,12 +196,16 @@ func (m *mirror) report(r *report.Middleware, comparison bool) *report.Middlewar
 	r.InFlight = m.inFlight.Load()
 	c.mu.Lock()
 	c.report(r)
+	all := &c.took
+	took := all.Clone()
 	c.mu.Unlock()
 	r.AddLosses()
 	if comparison {
+		r.ShadowLatency = report.NewLatency(took)
 		r.AddVerdict(m.verdict.Snapshot(), time.Now())
 	} else {
-		r.AddTotals(m.verdict.Totals())
+		r.ShadowLatency = report.NewBuckets(took)
+		r.AddCounts(m.verdict.Totals(), m.verdict.Judged(), time.Now())
 	}
 	return r
 }
@@ -227,7 +232,6 @@ func (c *counts) report(r *report.Middleware) {
 	}
 	r.RequestBytes = c.sent
 	r.AnswerBytes = c.read
-	r.ShadowLatency = report.NewLatency(&c.took)
 	if c.latest != nil {
 		r.State.LastError = describe(c.latest)
 		at := c.latestAt

@@ -236,12 +236,38 @@ func total(counts map[string]int64) int64 {
 	return sum
 }
 
-// shownName is the name of an endpoint as it may be shown. pairs are those of wordPairs.
-func (e *endpoint) shownName(pairs map[string]int64) string {
-	if e.pattern == others || e.pattern == notFound {
-		return e.pattern
+// requests are all that are known of. It calls nothing, for it is asked often.
+func (e *endpoint) requests() int64 {
+	n := e.compared
+	for _, k := range e.skipped {
+		n += k
 	}
-	return nameOf(e.method, shownPattern(e.method, e.pattern, pairs), e.operation)
+	for _, k := range e.dropped {
+		n += k
+	}
+	return n
+}
+
+// shownNames finds the names of endpoints as they may be shown.
+type shownNames struct {
+	account *account
+	pairs   map[string]int64 // those of wordPairs; nil: nobody has needed them
+}
+
+// of returns the name of an endpoint, and its pattern, as they may be shown. Where it has
+// had many requests there is nothing to find out: each of its words was in as many.
+func (s *shownNames) of(e *endpoint) (name, pattern string) {
+	if e.pattern == others || e.pattern == notFound {
+		return e.pattern, "/" + anything
+	}
+	pattern = e.pattern
+	if e.requests() < clearPairs {
+		if s.pairs == nil {
+			s.pairs = s.account.wordPairs()
+		}
+		pattern = shownPattern(e.method, e.pattern, s.pairs)
+	}
+	return nameOf(e.method, pattern, e.operation), pattern
 }
 
 // thinOut looks at a place of paths that has many words. If too many of them are seldom,

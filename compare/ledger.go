@@ -56,7 +56,7 @@ func (l *ledger) enter(name string, n *PairCounts) {
 
 // enter enters the pairs that came since this was done last.
 func (a *account) enter(l *ledger) {
-	var words map[string]int64
+	names := &shownNames{account: a}
 	for _, e := range a.endpoints {
 		n := e.fresh
 		n.Match += e.matched - e.entered
@@ -65,18 +65,7 @@ func (a *account) enter(l *ledger) {
 		}
 		e.entered = e.matched
 		e.fresh = PairCounts{}
-		name := nameOf(e.method, e.pattern, e.operation)
-		if e.requests() < clearPairs || e.pattern == others || e.pattern == notFound {
-			// Some of its words may not be shown yet. With more requests all may: each
-			// was in as many.
-			if words == nil {
-				words = a.wordPairs()
-			}
-			name = e.shownName(words)
-		}
+		name, _ := names.of(e)
 		l.enter(name, &n)
 	}
 }
-
-// requests are all that are known of.
-func (e *endpoint) requests() int64 { return e.compared + total(e.skipped) + total(e.dropped) }

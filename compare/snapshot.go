@@ -90,8 +90,17 @@ type Endpoint struct {
 	Live, Shadow                    *latency.Histogram
 }
 
-// Requests are all that are known of.
-func (e *Endpoint) Requests() int64 { return e.Compared + total(e.Skipped) + total(e.Dropped) }
+// Requests are all that are known of. It calls nothing, for it is asked often.
+func (e *Endpoint) Requests() int64 {
+	n := e.Compared
+	for _, k := range e.Skipped {
+		n += k
+	}
+	for _, k := range e.Dropped {
+		n += k
+	}
+	return n
+}
 
 // A StatusPair is how often live answered with one status and the shadow with
 // the other; 0 and 0 are all pairs beyond those that are told apart.
@@ -168,8 +177,8 @@ func (a *account) epoch(now time.Time) *Epoch {
 }
 
 // snapshot returns what is known, judged. With whole it has all that is shown; without it
-// there are no latencies, no examples, no statuses and no time line, which is most of the
-// work.
+// it is in no order, and there are no latencies, no examples, no statuses, no relations
+// and no time line, which are most of the work.
 func (a *account) snapshot(whole bool) *Account {
 	s := &Account{
 		Since: a.since, Latest: a.latest, Epoch: a.rules.Epoch, Show: a.rules.Show, Minimum: a.rules.Minimum, MaxAge: a.rules.MaxAge,
@@ -178,10 +187,10 @@ func (a *account) snapshot(whole bool) *Account {
 	if a.rules.Control {
 		s.Control = &Control{Unfit: []string{}, Without: []string{}}
 	}
-	pairs := a.wordPairs()
+	names := &shownNames{account: a}
 	byName := map[string]*Endpoint{}
 	for _, e := range a.endpoints {
-		name := e.shownName(pairs)
+		name, pattern := names.of(e)
 		shown := byName[name]
 		if shown == nil {
 			shown = &Endpoint{Name: name, Skipped: map[string]int64{}, Dropped: map[string]int64{}, Live: &latency.Histogram{}, Shadow: &latency.Histogram{}}
@@ -190,7 +199,7 @@ func (a *account) snapshot(whole bool) *Account {
 		if whole {
 			s.addTimes(shown, e)
 		}
-		s.addEndpoint(shown, e, shownPattern(e.method, e.pattern, pairs), a.rules, whole)
+		s.addEndpoint(shown, e, pattern, a.rules, whole)
 	}
 	for _, e := range byName {
 		s.Endpoints = append(s.Endpoints, *e)
@@ -202,9 +211,10 @@ func (a *account) snapshot(whole bool) *Account {
 		sort.Strings(s.Control.Unfit)
 		sort.Strings(s.Control.Without)
 	}
-	if whole {
-		s.addStatuses(a)
+	if !whole {
+		return s
 	}
+	s.addStatuses(a)
 	sort.Slice(s.Endpoints, func(i, j int) bool { return beforeEndpoint(&s.Endpoints[i], &s.Endpoints[j]) })
 	sort.Slice(s.Differences, func(i, j int) bool { return beforeGroup(&s.Differences[i], &s.Differences[j]) })
 	return s
@@ -236,9 +246,11 @@ func (s *Account) addTimes(shown *Endpoint, e *endpoint) {
 func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, rules *Rules, whole bool) {
 	shown.Compared += e.compared
 	a.Compared += e.compared
-	addCounts(shown.Skipped, e.skipped)
-	addCounts(a.Skipped, e.skipped)
-	addCounts(shown.Dropped, e.dropped)
+	if len(e.skipped)+len(e.dropped) > 0 {
+		addCounts(shown.Skipped, e.skipped)
+		addCounts(a.Skipped, e.skipped)
+		addCounts(shown.Dropped, e.dropped)
+	}
 	if a.Control != nil {
 		a.addControl(shown, e)
 	}
@@ -253,7 +265,7 @@ func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, rules *
 			judgement = Ignored
 		}
 		judged[id] = judgement
-		if relation == "" {
+		if relation == "" && whole {
 			relation = g.relation()
 		}
 		d := Group{

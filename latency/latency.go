@@ -131,20 +131,35 @@ func (h *Histogram) atLeast(d time.Duration) int64 {
 // and ascending: powers of two, which this package counts exactly.
 var Bounds = []int64{1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22, 1 << 23, 1 << 24}
 
+// starts are, for each of Bounds, the bucket before which all counts of less are.
+var starts []int
+
+func init() {
+	i := 0
+	for _, bound := range Bounds {
+		for lower(i) < bound {
+			i++
+		}
+		starts = append(starts, i)
+	}
+}
+
 // AtMost returns, for each of Bounds, how many of the durations are below it.
+//
+// Its loop calls nothing, because interpreted that would cost more than all that it does.
 func (h *Histogram) AtMost() []int64 {
 	below := make([]int64, len(Bounds))
-	var n int64
-	next := 0
-	for i, c := range h.counts {
-		for next < len(Bounds) && lower(i) >= Bounds[next] {
-			below[next] = n
-			next++
-		}
-		n += c
+	if h.count == 0 {
+		return below
 	}
-	for ; next < len(Bounds); next++ {
-		below[next] = n
+	var n int64
+	i := 0
+	for b, start := range starts {
+		for i < start {
+			n += h.counts[i]
+			i++
+		}
+		below[b] = n
 	}
 	return below
 }

@@ -78,6 +78,15 @@ type Middleware struct {
 	// Control is what is known of the control beside what comparing has shown: URL, Paused
 	// and LastError; nil where there is none.
 	Control *Control `json:"-"`
+
+	// What only metrics have: whether answers are compared, or were; the pairs since the
+	// start by endpoint, and by what became of the control's part; and what was judged last
+	// of the comparison that runs, with its state; nil where none does.
+	Compares    bool                          `json:"-"`
+	Pairs       map[string]compare.PairCounts `json:"-"`
+	Controls    compare.ControlCounts         `json:"-"`
+	Judged      *compare.Judged               `json:"-"`
+	JudgedState string                        `json:"-"`
 }
 
 // A State is what a mirror does now.
@@ -297,19 +306,43 @@ var Outcomes = []string{compare.Match, compare.Mismatch, compare.Skipped}
 
 // NewLatency returns what a histogram has.
 func NewLatency(h *latency.Histogram) *Latency {
-	l := &Latency{
-		Count: h.Count(), Sum: h.Sum().Seconds(),
-		P50: h.Quantile(0.5).Seconds(), P90: h.Quantile(0.9).Seconds(), P99: h.Quantile(0.99).Seconds(),
+	l := NewBuckets(h)
+	l.P50 = h.Quantile(0.5).Seconds()
+	l.P90 = h.Quantile(0.9).Seconds()
+	l.P99 = h.Quantile(0.99).Seconds()
+	return l
+}
+
+// NewBuckets returns what a histogram has, but for quantiles, which cost more than the rest;
+// of nil, what an empty one has.
+func NewBuckets(h *latency.Histogram) *Latency {
+	if h == nil {
+		h = &latency.Histogram{}
 	}
+	l := &Latency{Count: h.Count(), Sum: h.Sum().Seconds()}
 	for i, n := range h.AtMost() {
 		l.Buckets = append(l.Buckets, Bucket{Below: float64(latency.Bounds[i]) / 1e6, Count: n})
 	}
 	return l
 }
 
-// AddTotals fills in how many pairs of answers were compared since the start, and how
-// long both sides took.
-func (m *Middleware) AddTotals(t *compare.Totals) {
+// AddCounts fills in how many pairs of answers there were since the start, how long both
+// sides took, without quantiles, and what was judged last of the comparison that runs; nil:
+// none does.
+func (m *Middleware) AddCounts(t *compare.Totals, j *compare.Judged, now time.Time) {
+	m.addPairs(t)
+	m.ComparedLive = NewBuckets(t.Live)
+	m.ComparedShadow = NewBuckets(t.Shadow)
+	m.Judged = j
+	if j != nil {
+		m.JudgedState = j.State(now, m.ill())
+	}
+}
+
+func (m *Middleware) addPairs(t *compare.Totals) {
+	m.Compares = t.Begun
+	m.Pairs = t.Endpoints
+	m.Controls = t.Controls
 	m.Compared = map[string]int64{}
 	for _, outcome := range Outcomes {
 		m.Compared[outcome] = t.Outcomes[outcome]
@@ -318,13 +351,13 @@ func (m *Middleware) AddTotals(t *compare.Totals) {
 	for _, reason := range compare.Reasons {
 		m.Skipped[reason] = t.Skipped[reason]
 	}
-	m.ComparedLive = NewLatency(t.Live)
-	m.ComparedShadow = NewLatency(t.Shadow)
 }
 
 // AddVerdict fills in what comparing has shown at a moment, the totals included.
 func (m *Middleware) AddVerdict(s *compare.Snapshot, now time.Time) {
-	m.AddTotals(s.Totals)
+	m.addPairs(s.Totals)
+	m.ComparedLive = NewLatency(s.Totals.Live)
+	m.ComparedShadow = NewLatency(s.Totals.Shadow)
 	if s.Account == nil {
 		return
 	}
