@@ -153,9 +153,40 @@ func TestMetricsTakeNoSnapshotOfTheVerdict(t *testing.T) {
 			}
 		}
 	}
-	want := fmt.Sprintf("mirror_compared_requests_total{middleware=%q,result=\"mismatch\"} 3\n", t.Name())
-	if got := get(h, "/metrics").Body.String(); !strings.Contains(got, want) {
-		t.Errorf("the metrics lack %q", want)
+	got := get(h, "/metrics").Body.String()
+	for _, want := range []string{
+		`mirror_endpoint_pairs_total{middleware="%s",endpoint="POST /*",result="differs"} 3`,
+		`mirror_endpoint_pairs_total{middleware="%s",endpoint="(others)",result="differs"} 0`,
+		`mirror_comparison_state{middleware="%s",state="early"} 1`,
+		`mirror_comparison_pairs{middleware="%s",judgement="real"} 3`,
+		`mirror_comparison_pairs{middleware="%s",judgement="same"} 0`,
+		`mirror_differences{middleware="%s",judgement="real"} 1`,
+	} {
+		if want = fmt.Sprintf(want, t.Name()); !strings.Contains(got, want+"\n") {
+			t.Errorf("the metrics lack %q", want)
+		}
+	}
+}
+
+// What report.json says of the comparison is what the metrics say next, though that was not
+// judged anew for them.
+func TestMetricsHaveWhatTheReportHasJudged(t *testing.T) {
+	h := reporterFor(t)
+	shadow := startUpstream(t)
+	m := comparingTo(t, shadow.URL, echoLive, nil)
+	for i := 0; i < 4; i++ {
+		serve(m, postInvoice())
+		outcomes(t, t.Name(), int64(i+1))
+		c := reported(t, h).Comparison
+		got := get(h, "/metrics").Body.String()
+		for _, want := range []string{
+			fmt.Sprintf(`mirror_comparison_pairs{middleware="%s",judgement="real"} %d`, t.Name(), c.Real),
+			fmt.Sprintf(`mirror_comparison_state{middleware="%s",state="%s"} 1`, t.Name(), c.State),
+		} {
+			if c.Real != int64(i+1) || !strings.Contains(got, want+"\n") {
+				t.Errorf("after %d pairs: %d are real, and the metrics have no %q", i+1, c.Real, want)
+			}
+		}
 	}
 }
 

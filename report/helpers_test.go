@@ -36,6 +36,15 @@ func billing() *Middleware {
 		Compared:   map[string]int64{compare.Match: 12427, compare.Mismatch: 4, compare.Skipped: 40},
 		Skipped:    map[string]int64{compare.TooLarge: 40},
 		Comparison: billingComparison(),
+		Compares:   true,
+		Pairs: map[string]compare.PairCounts{
+			"GET /invoices/*": {Match: 12396, Differs: 4}, "PUT /scans/*": {Match: 31, Skipped: 40}, "(others)": {},
+		},
+		Judged: &compare.Judged{
+			Since: before(time.Hour), Compared: 12431, Real: 4, Noise: 12420, Ignored: 2,
+			Differences: map[string]int64{compare.Real: 1, compare.Noise: 2}, Controlled: true, Unfit: 3,
+		},
+		JudgedState: compare.StateDiffers,
 	}
 	m.AddLosses()
 	return m

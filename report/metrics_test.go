@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/trafficshadow/mirror/compare"
 )
 
 // A series is a line of Prometheus's text format.
@@ -65,33 +67,50 @@ func TestMetricsHaveEveryNumber(t *testing.T) {
 	m := billing()
 	m.State.Paused = true
 	m.Sequence = &Sequence{By: "header:X-Customer-Id", Waiting: 3, LongestWait: 1.25, Unordered: 17, LostValues: 2}
+	m.Control = &Control{Paused: true}
+	m.Controls = compare.ControlCounts{Answered: 12000, Failed: 31, Paused: 400}
 	values, kinds := exposed(t, documentOf(m, reports()))
 	for key, want := range map[string]string{
-		`mirror_eligible_requests_total{middleware="shadow-billing@docker"}`:                                     "124513",
-		`mirror_mirrored_requests_total{middleware="shadow-billing@docker"}`:                                     "12471",
-		`mirror_mirrored_requests_total{middleware="shadow-reports@file"}`:                                       "7",
-		`mirror_dropped_requests_total{middleware="shadow-billing@docker",reason="sampling"}`:                    "112030",
-		`mirror_failed_requests_total{middleware="shadow-billing@docker",kind="timeout"}`:                        "3",
-		`mirror_failed_requests_total{middleware="shadow-billing@docker",kind="connect"}`:                        "0",
-		`mirror_shadow_responses_total{middleware="shadow-billing@docker",code="4xx"}`:                           "66",
-		`mirror_request_body_bytes_total{middleware="shadow-billing@docker"}`:                                    "45123456",
-		`mirror_shadow_response_body_bytes_total{middleware="shadow-billing@docker"}`:                            "999",
-		`mirror_in_flight_requests{middleware="shadow-billing@docker"}`:                                          "2",
-		`mirror_paused{middleware="shadow-billing@docker"}`:                                                      "1",
-		`mirror_sequence_waiting_requests{middleware="shadow-billing@docker"}`:                                   "3",
-		`mirror_sequence_longest_wait_seconds{middleware="shadow-billing@docker"}`:                               "1.25",
-		`mirror_sequence_unordered_requests_total{middleware="shadow-billing@docker"}`:                           "17",
-		`mirror_sequence_lost_values{middleware="shadow-billing@docker"}`:                                        "2",
-		`mirror_sequence_waiting_requests{middleware="shadow-reports@file"}`:                                     "", // it has no sequenceBy
-		`mirror_paused{middleware="shadow-reports@file"}`:                                                        "0",
-		`mirror_compared_requests_total{middleware="shadow-billing@docker",result="match"}`:                      "12427",
-		`mirror_compared_requests_total{middleware="shadow-reports@file",result="mismatch"}`:                     "0",
-		`mirror_compare_skipped_requests_total{middleware="shadow-billing@docker",reason="too_large"}`:           "40",
-		`mirror_shadow_request_duration_seconds_count{middleware="shadow-billing@docker"}`:                       "12",
-		`mirror_shadow_request_duration_seconds_sum{middleware="shadow-billing@docker"}`:                         "0.372",
-		`mirror_compared_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="0.016384"}`: "0",
-		`mirror_compared_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="0.032768"}`: "12",
-		`mirror_compared_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="+Inf"}`:     "12",
+		`mirror_eligible_requests_total{middleware="shadow-billing@docker"}`:                                          "124513",
+		`mirror_mirrored_requests_total{middleware="shadow-billing@docker"}`:                                          "12471",
+		`mirror_mirrored_requests_total{middleware="shadow-reports@file"}`:                                            "7",
+		`mirror_dropped_requests_total{middleware="shadow-billing@docker",reason="sampling"}`:                         "112030",
+		`mirror_failed_requests_total{middleware="shadow-billing@docker",kind="timeout"}`:                             "3",
+		`mirror_failed_requests_total{middleware="shadow-billing@docker",kind="connect"}`:                             "0",
+		`mirror_shadow_responses_total{middleware="shadow-billing@docker",code="4xx"}`:                                "66",
+		`mirror_request_body_bytes_total{middleware="shadow-billing@docker"}`:                                         "45123456",
+		`mirror_shadow_response_body_bytes_total{middleware="shadow-billing@docker"}`:                                 "999",
+		`mirror_in_flight_requests{middleware="shadow-billing@docker"}`:                                               "2",
+		`mirror_paused{middleware="shadow-billing@docker"}`:                                                           "1",
+		`mirror_sequence_waiting_requests{middleware="shadow-billing@docker"}`:                                        "3",
+		`mirror_sequence_longest_wait_seconds{middleware="shadow-billing@docker"}`:                                    "1.25",
+		`mirror_sequence_unordered_requests_total{middleware="shadow-billing@docker"}`:                                "17",
+		`mirror_sequence_lost_values{middleware="shadow-billing@docker"}`:                                             "2",
+		`mirror_sequence_waiting_requests{middleware="shadow-reports@file"}`:                                          "", // it has no sequenceBy
+		`mirror_paused{middleware="shadow-reports@file"}`:                                                             "0",
+		`mirror_endpoint_pairs_total{middleware="shadow-billing@docker",endpoint="GET /invoices/*",result="match"}`:   "12396",
+		`mirror_endpoint_pairs_total{middleware="shadow-billing@docker",endpoint="GET /invoices/*",result="differs"}`: "4",
+		`mirror_endpoint_pairs_total{middleware="shadow-billing@docker",endpoint="PUT /scans/*",result="skipped"}`:    "40",
+		`mirror_endpoint_pairs_total{middleware="shadow-billing@docker",endpoint="(others)",result="differs"}`:        "0",
+		`mirror_skipped_pairs_total{middleware="shadow-billing@docker",reason="too_large"}`:                           "40",
+		`mirror_skipped_pairs_total{middleware="shadow-billing@docker",reason="stream"}`:                              "0",
+		`mirror_comparison_state{middleware="shadow-billing@docker",state="differs"}`:                                 "1",
+		`mirror_comparison_state{middleware="shadow-billing@docker",state="agrees"}`:                                  "0",
+		`mirror_comparison_pairs{middleware="shadow-billing@docker",judgement="real"}`:                                "4",
+		`mirror_comparison_pairs{middleware="shadow-billing@docker",judgement="noise"}`:                               "12420",
+		`mirror_comparison_pairs{middleware="shadow-billing@docker",judgement="same"}`:                                "5",
+		`mirror_differences{middleware="shadow-billing@docker",judgement="noise"}`:                                    "2",
+		`mirror_differences{middleware="shadow-billing@docker",judgement="ignored"}`:                                  "0",
+		`mirror_comparison_start_time_seconds{middleware="shadow-billing@docker"}`:                                    "1773322267",
+		`mirror_control_pairs_total{middleware="shadow-billing@docker",result="answered"}`:                            "12000",
+		`mirror_control_pairs_total{middleware="shadow-billing@docker",result="paused"}`:                              "400",
+		`mirror_control_paused{middleware="shadow-billing@docker"}`:                                                   "1",
+		`mirror_control_unfit_endpoints{middleware="shadow-billing@docker"}`:                                          "3",
+		`mirror_shadow_request_duration_seconds_count{middleware="shadow-billing@docker"}`:                            "12",
+		`mirror_shadow_request_duration_seconds_sum{middleware="shadow-billing@docker"}`:                              "0.372",
+		`mirror_compared_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="0.016384"}`:      "0",
+		`mirror_compared_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="0.032768"}`:      "12",
+		`mirror_compared_live_request_duration_seconds_bucket{middleware="shadow-billing@docker",le="+Inf"}`:          "12",
 	} {
 		if got := values[key]; got != want {
 			t.Errorf("%s: got %q, want %s", key, got, want)
@@ -102,6 +121,11 @@ func TestMetricsHaveEveryNumber(t *testing.T) {
 	} {
 		if kinds[family] != want {
 			t.Errorf("%s: got a %q, want a %s", family, kinds[family], want)
+		}
+	}
+	for key := range values {
+		if strings.Contains(key, "shadow-reports") && (strings.Contains(key, "compar") || strings.Contains(key, "pairs") || strings.Contains(key, "control") || strings.Contains(key, "differences")) {
+			t.Errorf("%s, of a mirror that compares nothing", key)
 		}
 	}
 	for family, kind := range kinds {
@@ -178,7 +202,93 @@ func TestLabelsAreEscaped(t *testing.T) {
 
 func TestMetricsOfNoMirrorAreFamiliesWithoutSeries(t *testing.T) {
 	values, kinds := exposed(t, documentOf())
-	if len(values) != 0 || len(kinds) != 21 {
-		t.Errorf("got %d series in %d families, want none in 21", len(values), len(kinds))
+	if len(values) != 0 || len(kinds) != len(Metrics) {
+		t.Errorf("got %d series in %d families, want none in %d", len(values), len(kinds), len(Metrics))
+	}
+}
+
+// What the table has is what is written, in its order.
+func TestMetricsAreThoseOfTheTable(t *testing.T) {
+	m := billing()
+	m.Sequence = &Sequence{By: "header:X-Customer-Id"}
+	m.Control = &Control{}
+	var out bytes.Buffer
+	if err := WriteMetrics(&out, documentOf(m)); err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	at := 0
+	for _, f := range Metrics {
+		head := "# HELP " + f.Name + " " + f.Help + "\n# TYPE " + f.Name + " " + f.Type + "\n" + f.Name
+		i := strings.Index(text[at:], head)
+		if i < 0 {
+			t.Errorf("%s is not where it should be, or has no series", f.Name)
+			continue
+		}
+		at += i + len(head)
+		line := strings.SplitN(text[at:], "\n", 2)[0]
+		var labels []string
+		for _, match := range labelNames.FindAllStringSubmatch(line, -1) {
+			if match[1] != "middleware" && match[1] != "le" {
+				labels = append(labels, match[1])
+			}
+		}
+		if got, want := strings.Join(labels, ","), strings.Join(f.Labels, ","); got != want {
+			t.Errorf("%s has the labels %s, want %s", f.Name, got, want)
+		}
+	}
+	if n := strings.Count(text, "# TYPE "); n != len(Metrics) {
+		t.Errorf("%d families, want %d", n, len(Metrics))
+	}
+}
+
+var labelNames = regexp.MustCompile(`([a-z]+)="`)
+
+// A mirror is in one state, and its pairs are each of one judgement.
+func TestJudgementsAreApart(t *testing.T) {
+	for _, state := range States {
+		m := billing()
+		m.JudgedState = state
+		values, _ := exposed(t, documentOf(m))
+		for _, s := range States {
+			want := "0"
+			if s == state {
+				want = "1"
+			}
+			if got := values[`mirror_comparison_state{middleware="shadow-billing@docker",state="`+s+`"}`]; got != want {
+				t.Errorf("in the state %s: %s is %q, want %s", state, s, got, want)
+			}
+		}
+		sum := 0
+		for _, j := range PairJudgements {
+			n, err := strconv.Atoi(values[`mirror_comparison_pairs{middleware="shadow-billing@docker",judgement="`+j+`"}`])
+			if err != nil {
+				t.Error(err)
+			}
+			sum += n
+		}
+		if sum != 12431 {
+			t.Errorf("%d pairs, want 12431", sum)
+		}
+	}
+}
+
+func TestWhatIsNotComparedAnyMoreKeepsItsCounters(t *testing.T) {
+	m := billing()
+	m.Judged = nil
+	m.Controls = compare.ControlCounts{Paused: 1}
+	values, _ := exposed(t, documentOf(m))
+	for key, want := range map[string]string{
+		`mirror_endpoint_pairs_total{middleware="shadow-billing@docker",endpoint="PUT /scans/*",result="match"}`: "31",
+		`mirror_skipped_pairs_total{middleware="shadow-billing@docker",reason="too_large"}`:                      "40",
+		`mirror_compared_live_request_duration_seconds_count{middleware="shadow-billing@docker"}`:                "12",
+		`mirror_control_pairs_total{middleware="shadow-billing@docker",result="paused"}`:                         "1",
+		`mirror_comparison_state{middleware="shadow-billing@docker",state="differs"}`:                            "",
+		`mirror_comparison_start_time_seconds{middleware="shadow-billing@docker"}`:                               "",
+		`mirror_control_paused{middleware="shadow-billing@docker"}`:                                              "",
+	} {
+		if got := values[key]; got != want {
+			t.Errorf("%s: got %q, want %q", key, got, want)
+		}
 	}
 }
