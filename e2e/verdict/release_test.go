@@ -509,6 +509,9 @@ func (tr *trial) check(t *testing.T, m *report.Middleware, page node) {
 		tr.checkControl(t, c, all)
 	}
 	for _, want := range all.claims {
+		if tr.controlled && want.judgement == compare.Real && want.count < fewest {
+			want.judgement += " or " + compare.Undecided
+		}
 		count := int64(0)
 		for judgement, n := range want.got {
 			count += n
@@ -559,6 +562,10 @@ func (tr *trial) checkControl(t *testing.T, c *report.Comparison, all *truth) {
 		}
 	}
 }
+
+// fewest is how many answers it takes at least that are wrong in the same thing for a
+// control to tell for sure.
+const fewest = 10
 
 var severity = map[string]int{compare.Noise: 1, compare.Undecided: 2, compare.Real: 3}
 
