@@ -478,7 +478,7 @@ func (all *truth) of(d *report.Difference) *claim {
 func may(be, judgement string) bool { return slices.Contains(strings.Split(be, " or "), judgement) }
 
 // check compares what the report says of the release with what its instances know.
-func (tr *trial) check(t *testing.T, m *report.Middleware, page node) {
+func (tr *trial) check(t *testing.T, m *report.Middleware, page node, metrics map[string]string) {
 	t.Helper()
 	c := m.Comparison
 	for _, s := range tr.instances {
@@ -526,6 +526,7 @@ func (tr *trial) check(t *testing.T, m *report.Middleware, page node) {
 
 	tr.checkCounts(t, c, all)
 	tr.checkState(t, c)
+	checkVerdict(t, metrics, m)
 	badge := map[string]string{
 		compare.StateAgrees: "Agrees", compare.StateDiffers: "Differs", compare.StateUndecided: "Undecided", compare.StateEarly: "Too early",
 	}[c.State]
@@ -689,8 +690,9 @@ func TestVerdictsOfReleasesAreRight(t *testing.T) {
 		}
 		return errors.Join(busy...)
 	})
+	metrics := readMetrics(t, reported(t, traefik, "/metrics"))
 	for _, tr := range trials {
-		t.Run(tr.name, func(t *testing.T) { tr.check(t, said[tr.name], mirrorPage(t, traefik, tr.name)) })
+		t.Run(tr.name, func(t *testing.T) { tr.check(t, said[tr.name], mirrorPage(t, traefik, tr.name), metrics) })
 	}
 }
 
