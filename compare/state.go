@@ -22,6 +22,9 @@ const (
 	smallShare      = 0.05
 )
 
+// CannotTell is what the reason ends with where pairs are undecided.
+const CannotTell = "differ in what cannot be told from noise"
+
 // unfitReasons are those for which an answer is skipped that say nothing against the
 // verdict: there was nothing to compare.
 var unfitReasons = map[string]bool{Stream: true, LiveBroken: true, Conditional: true}
@@ -94,7 +97,7 @@ func (a *Account) requests() int64 {
 func (a *Account) doubts(now time.Time, ill string) []string {
 	var reasons []string
 	if a.Undecided > 0 {
-		reasons = append(reasons, fmt.Sprintf("%d pairs differ in what cannot be told from noise", a.Undecided))
+		reasons = append(reasons, fmt.Sprintf("%d pairs %s", a.Undecided, CannotTell))
 	}
 	for i := range a.Differences {
 		if d := &a.Differences[i]; d.Alike {

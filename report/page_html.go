@@ -79,6 +79,8 @@ time { white-space: nowrap; }
 .mistakes { display: grid; gap: .5rem; margin: .35rem 0; border-left: 4px solid var(--bad); padding-left: .6rem; overflow-wrap: anywhere; }
 .warning { border-left: 4px solid var(--warn); padding-left: .6rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1rem; margin-bottom: 1rem; align-items: stretch; }
+.column { display: flex; flex-direction: column; gap: 1rem; min-width: 0; }
+.column > .card:last-child { flex: 1; }
 .wide { display: grid; grid-template-columns: minmax(0, 11fr) minmax(0, 10fr); gap: 1rem; margin-bottom: 1rem; align-items: start; }
 .wide > .card:only-child { grid-column: 1 / -1; }
 .plotted { display: grid; grid-template-columns: 52px minmax(0, 1fr); margin-top: .5rem; }
@@ -252,9 +254,13 @@ const pageBody = `</head>
 {{- end}}
 {{- if or .Agreement .Latency .Statuses}}
 <div class="grid">
+{{- if or .Agreement .Statuses}}
+<div class="column">
 {{- if .Agreement}}{{template "agreement" .}}{{end}}
-{{- with .Latency}}{{template "latency" .}}{{end}}
 {{- with .Statuses}}{{template "statuses" .}}{{end}}
+</div>
+{{- end}}
+{{- with .Latency}}{{template "latency" .}}{{end}}
 </div>
 {{- end}}
 <div class="card">
@@ -361,7 +367,7 @@ const pageBody = `</head>
 <table class="small"><caption>The worst first. Compared: pairs, of all requests. p50: half took at most this, at <span class="key-live">live</span> and at the <span class="key-shadow">shadow</span>.</caption>
 <thead><tr><th scope="col">Endpoint</th><th scope="col">State</th><th scope="col" class="number">Compared</th><th scope="col" class="number">Real</th><th scope="col" class="number">Undecided</th><th scope="col" class="number">p50</th></tr></thead>
 <tbody>{{range .Endpoints}}
-<tr><th scope="row"><a href="{{.Link}}"{{if .Current}} aria-current="true"{{end}}><bdi class="value">{{.Name}}</bdi></a></th><td>{{template "status" .Status}}</td><td class="number">{{.Compared}} of&#160;{{.Requests}}{{if .Left}}<br/><span class="muted">{{.Left}}</span>{{end}}</td><td class="number">{{if .RealLink}}<a href="{{.RealLink}}">{{.Real}}</a>{{else}}{{.Real}}{{end}}</td><td class="number">{{.Undecided}}</td><td class="number"><span class="key-live">{{.Live}}</span><br/><span class="key-shadow">{{.Shadow}}</span></td></tr>{{end}}
+<tr><th scope="row"><a href="{{.Link}}"{{if .Current}} aria-current="true"{{end}}><bdi class="value">{{.Name}}</bdi></a></th><td>{{template "status" .Status}}</td><td class="number">{{.Compared}} of&#160;{{.Requests}}{{if .Left}}<br/><span class="muted">{{.Left}}</span>{{end}}</td><td class="number">{{if .RealLink}}<a href="{{.RealLink}}">{{.Real}}</a>{{else}}{{.Real}}{{end}}</td><td class="number">{{.Undecided}}</td><td class="number">{{if .Live}}<span class="key-live">{{.Live}}</span><br/><span class="key-shadow">{{.Shadow}}</span>{{end}}</td></tr>{{end}}
 </tbody></table>
 </div>
 {{- if .MoreEndpoints}}

@@ -295,7 +295,7 @@ func (v *mirrorView) compare(m *Middleware, c *Comparison, l *look, now time.Tim
 		v.Hint = "Of values only the kind is shown. compare.show: hashes or values shows more."
 	}
 	for _, reason := range c.Reasons {
-		if !strings.HasSuffix(c.Headline, reason) { // it says so already
+		if !strings.HasSuffix(c.Headline, reason) && !strings.HasSuffix(reason, compare.CannotTell) { // it says so already
 			v.Reasons = append(v.Reasons, text(reason))
 		}
 	}
@@ -390,17 +390,21 @@ func nextStep(m *Middleware) string {
 		if c.Undecided == 0 {
 			return "What is below has to be seen to before the answers can be said to agree."
 		}
-		return "Decide what is undecided, in one of two ways: " + waysToDecide(c)
+		return "Decide what is undecided: the differences below say how."
 	}
 	return "Look at the endpoints: what nobody asked for was not compared."
 }
 
 // waysToDecide are those of what is undecided.
 func waysToDecide(c *Comparison) string {
-	if c.Control != nil {
-		return "where a difference is meant, leave it out with its line for compare.ignore; or let the control see more requests (compare.controlMethods)."
+	const rule = "where a difference is meant, leave it out with its line for compare.ignore; "
+	switch {
+	case c.Control == nil:
+		return rule + "or have a second instance of the old version as compare.control, which tells noise from mistakes."
+	case len(c.Control.Unfit) > 0:
+		return rule + "or see to the control, which answers with another status than live: has it live's version, and live's data?"
 	}
-	return "where a difference is meant, leave it out with its line for compare.ignore; or have a second instance of the old version as compare.control, which tells noise from mistakes."
+	return rule + "or let the control see more requests (compare.controlMethods)."
 }
 
 // firstFacts are what an operator wants to know first.
@@ -409,7 +413,12 @@ func firstFacts(m *Middleware, now time.Time) []fact {
 	c := m.Comparison
 	if c != nil {
 		all := c.Compared + total(c.Skipped)
-		f := fact{Name: "Compared", Value: plural(c.Compared, "pair", "pairs"), Note: percent(c.Compared, all) + " of the answers, since " + stamp(c.Since) + " (" + ago(now.Sub(c.Since)) + ")"}
+		since := "since " + stamp(c.Since) + " (" + ago(now.Sub(c.Since)) + ")"
+		f := fact{Name: "Compared", Value: plural(c.Compared, "pair", "pairs"), Note: percent(c.Compared, all) + " of the answers, " + since}
+		if c.Compared == 0 {
+			f.Value = "none"
+			f.Note = since
+		}
 		if c.Epoch != "" {
 			f.Note += ", " + text(c.Epoch)
 		}
@@ -550,7 +559,11 @@ func newEndpointView(e *Endpoint, l *look) endpointView {
 	v := endpointView{
 		Name: text(e.Endpoint), Link: l.of(e.Endpoint), Current: l.endpoint == e.Endpoint, Status: stateStatus[e.State],
 		Compared: Count(e.Compared), Requests: Count(e.Compared + total(e.Skipped) + total(e.Dropped)),
-		Real: Count(e.Real), Undecided: Count(e.Undecided), Live: Duration(e.Live.P50), Shadow: Duration(e.Shadow.P50),
+		Real: Count(e.Real), Undecided: Count(e.Undecided),
+	}
+	if e.Compared > 0 {
+		v.Live = Duration(e.Live.P50)
+		v.Shadow = Duration(e.Shadow.P50)
 	}
 	most := int64(0)
 	for _, counts := range []map[string]int64{e.Skipped, e.Dropped} {
@@ -561,7 +574,7 @@ func newEndpointView(e *Endpoint, l *look) endpointView {
 			}
 		}
 	}
-	if e.Real+e.Undecided > 0 {
+	if e.Real > 0 {
 		v.RealLink = v.Link + "#differences"
 	}
 	return v

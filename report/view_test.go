@@ -282,12 +282,7 @@ func TestThereIsANextStepInEveryState(t *testing.T) {
 		want   string
 	}{
 		{"differs", state(compare.StateDiffers), "See what really differs."},
-		{"undecided", func(m *Middleware) { m.Comparison.State = compare.StateUndecided; m.Comparison.Undecided = 7 }, "or have a second instance of the old version as compare.control"},
-		{"undecided with a control", func(m *Middleware) {
-			m.Comparison.State = compare.StateUndecided
-			m.Comparison.Undecided = 7
-			m.Comparison.Control = &Control{}
-		}, "or let the control see more requests (compare.controlMethods)."},
+		{"undecided", func(m *Middleware) { m.Comparison.State = compare.StateUndecided; m.Comparison.Undecided = 7 }, "Decide what is undecided"},
 		{"undecided for another reason", state(compare.StateUndecided), "has to be seen to"},
 		{"early", func(m *Middleware) { m.Comparison.State = compare.StateEarly; m.Comparison.EnoughIn = &soon }, "at the rate so far there are enough in about 3 minutes."},
 		{"early, and nothing comes", state(compare.StateEarly), "Wait for more requests."},
@@ -359,5 +354,22 @@ func TestFirstFactsSayHowTheShadowDoes(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// What is undecided comes with the ways to decide it.
+func TestUndecidedDifferencesSayHowToDecide(t *testing.T) {
+	for want, control := range map[string]*Control{
+		"or have a second instance of the old version as compare.control": nil,
+		"or let the control see more requests (compare.controlMethods)":   {Answered: 20},
+		"or see to the control, which answers with another status":        {Answered: 20, Unfit: []string{"GET /invoices/*: 5 of its 20 answers have another status than live's"}},
+	} {
+		m := billing()
+		m.Comparison.Control = control
+		m.Comparison.Differences[0].Judgement = compare.Undecided
+		_, elements := written(t, documentOf(m), "")
+		if text := named(elements, "main")[0].text; !strings.Contains(text, "where a difference is meant, leave it out with its line for compare.ignore; "+want) {
+			t.Errorf("the page does not say %q", want)
+		}
 	}
 }

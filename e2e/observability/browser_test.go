@@ -136,11 +136,3 @@ func (b *browser) checkQuiet() {
 		b.t.Errorf("the browser has asked for %q only", b.requests)
 	}
 }
-
-// unfold opens everything that the page has folded.
-func (b *browser) unfold() {
-	b.t.Helper()
-	if n := ask[int](b, `[...document.querySelectorAll("details")].map(d => d.open = true).length`); n == 0 {
-		b.t.Error("nothing on the page is folded")
-	}
-}

@@ -11,11 +11,15 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/accessibility"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 
 	"github.com/trafficshadow/mirror/compare"
 	"github.com/trafficshadow/mirror/report"
 )
+
+// unfolded is the query of a page that has nothing folded.
+const unfolded = "&open=noise&open=ignored&open=time&open=latency"
 
 func TestPageInABrowser(t *testing.T) {
 	s := runScene(t, &billing{traces: true}, &billing{halfToEven: true, failsAtCreditNotes: true, traces: true})
@@ -23,7 +27,7 @@ func TestPageInABrowser(t *testing.T) {
 	s.send(t, n)
 	m := s.settled(t, n)
 	b := openBrowser(t)
-	b.open(s.page() + "?refresh=0")
+	b.open(s.page() + "?refresh=0" + unfolded)
 
 	for _, test := range []struct {
 		name  string
@@ -34,6 +38,7 @@ func TestPageInABrowser(t *testing.T) {
 		{"fits a telephone", b.checkWidth},
 		{"has the colours that are preferred", b.checkSchemes},
 		{"can be heard", b.checkAccessibility},
+		{"can be used with the keyboard", b.checkKeyboard},
 		{"gives the browser nothing to complain about", func(*testing.T) { b.checkQuiet() }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -84,13 +89,14 @@ func (b *browser) checkText(t *testing.T, c *report.Comparison) {
 	}
 }
 
-// checkCharts wants every chart, and every line and bar in it, to take room.
+// checkCharts wants every chart, and every line and bar in it, to take room, and no label
+// to be crossed by a line or a bar.
 func (b *browser) checkCharts(t *testing.T) {
 	type box struct {
 		What          string
 		Width, Height float64
 	}
-	boxes := ask[[]box](b, `[...document.querySelectorAll("svg[role=img], svg[role=img] path, svg[role=img] .volume, .bar, .bar .shadow")].map(e => {
+	boxes := ask[[]box](b, `[...document.querySelectorAll("svg.chart, svg.chart .plot path, svg.chart rect")].map(e => {
 		const r = e.getBoundingClientRect();
 		return {What: e.tagName + "." + e.getAttribute("class"), Width: r.width, Height: r.height};
 	})`)
@@ -101,24 +107,32 @@ func (b *browser) checkCharts(t *testing.T) {
 		if box.What == "svg.chart" {
 			least = 100
 		}
-		// A line may be level or upright.
-		if max(box.Width, box.Height) < least || box.What != "path.rate" && min(box.Width, box.Height) < 1 {
+		if max(box.Width, box.Height) < least || box.Width < 1 || box.Height < 0.5 {
 			t.Errorf("%s is %.1f by %.1f", box.What, box.Width, box.Height)
 		}
 	}
-	for what, want := range map[string]int{"svg.chart": 2, "path.rate": 1, "path.live": 1, "path.shadow": 1, "rect.volume": 1, "svg.bar": 6} {
+	for what, want := range map[string]int{"svg.chart": 2, "rect.real": 1, "path.live": 1, "path.shadow": 1, "rect.volume": 1} {
 		if count[what] < want {
 			t.Errorf("%d of %s, want %d: %v", count[what], what, want, count)
 		}
+	}
+	crossed := ask[[]string](b, `(() => {
+		const drawn = [...document.querySelectorAll(".chart line, .chart rect, .chart .plot")].map(e => e.getBoundingClientRect());
+		return [...document.querySelectorAll(".chart text, .axis text")].filter(text => {
+			const r = text.getBoundingClientRect();
+			return drawn.some(d => d.left < r.right - 1 && d.right > r.left + 1 && d.top < r.bottom - 3 && d.bottom > r.top + 3);
+		}).map(text => text.textContent);
+	})()`)
+	if len(crossed) > 0 {
+		t.Errorf("labels with something drawn across: %q", crossed)
 	}
 }
 
 // checkWidth wants nothing to scroll sideways but tables, with everything open.
 func (b *browser) checkWidth(t *testing.T) {
 	defer b.resize(1200, 1000)
-	for _, width := range []int64{360, 768, 1200, 2560} {
+	for _, width := range []int64{360, 390, 768, 1200, 2560} {
 		b.resize(width, 800)
-		b.unfold()
 		if got := ask[int64](b, `document.documentElement.scrollWidth`); got > width {
 			wide := ask[[]string](b, `[...document.querySelectorAll("body *")].filter(e => !e.closest(".scroll, pre, .chart") && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + "." + e.className).slice(0, 5)`)
 			t.Errorf("the page is %d wide in a window of %d, because of %q", got, width, wide)
@@ -148,9 +162,7 @@ func (b *browser) checkSchemes(t *testing.T) {
 
 // checkAccessibility looks at what the browser hands to a screen reader.
 func (b *browser) checkAccessibility(t *testing.T) {
-	b.unfold()
 	nodes := call(b, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{}).Nodes
-	folding := foldingGroups(nodes)
 	count := map[string]int{}
 	level := 0
 	for _, node := range nodes {
@@ -161,7 +173,7 @@ func (b *browser) checkAccessibility(t *testing.T) {
 		count[role]++
 		switch role {
 		case "image", "table", "link", "heading", "region", "navigation", "group":
-			if text(node.Name) == "" && !folding[node.NodeID] {
+			if text(node.Name) == "" {
 				t.Errorf("a %s has no name", role)
 			}
 		case "columnheader", "rowheader":
@@ -180,33 +192,52 @@ func (b *browser) checkAccessibility(t *testing.T) {
 			level = next
 		}
 	}
-	for role, want := range map[string]int{"banner": 1, "main": 1, "image": 2, "table": 4, "heading": 6, "region": 1} {
+	for role, want := range map[string]int{"banner": 1, "main": 1, "image": 2, "table": 5, "heading": 6, "region": 1} {
 		if count[role] < want {
 			t.Errorf("%d of %s, want %d: %v", count[role], role, want, count)
 		}
 	}
 }
 
-// foldingGroups are the groups that details elements are; their summaries name
-// them.
-func foldingGroups(nodes []*accessibility.Node) map[accessibility.NodeID]bool {
-	byID := map[accessibility.NodeID]*accessibility.Node{}
-	for _, node := range nodes {
-		byID[node.NodeID] = node
-	}
-	groups := map[accessibility.NodeID]bool{}
-	for _, node := range nodes {
-		if text(node.Role) != "DisclosureTriangle" || text(node.Name) == "" {
-			continue
+// checkKeyboard goes through the page with the tabulator, and follows a link with Enter.
+func (b *browser) checkKeyboard(t *testing.T) {
+	press := func(key string, code int64) {
+		for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeRawKeyDown, input.DispatchKeyEventTypeKeyUp} {
+			call(b, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: kind, Key: key, Code: key, WindowsVirtualKeyCode: code})
 		}
-		for node != nil && text(node.Role) != "group" {
-			node = byID[node.ParentID]
-		}
-		if node != nil {
-			groups[node.NodeID] = true
+		if key == "Enter" {
+			call(b, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeChar, Text: "\r", Key: key, Code: key})
 		}
 	}
-	return groups
+	const focused = `(() => { const e = document.activeElement, s = getComputedStyle(e); return e === document.body ? "" : e.tagName + " " + (e.getAttribute("href") || e.getAttribute("aria-label")) + (s.outlineStyle === "none" ? " without an outline" : ""); })()`
+	all := ask[int](b, `document.querySelectorAll("a[href], [tabindex]").length`)
+	ask[bool](b, `(document.activeElement.blur(), scrollTo(0, 0), true)`)
+	reached := map[string]bool{}
+	for range all {
+		press("Tab", 9)
+		at := ask[string](b, focused)
+		if strings.HasSuffix(at, "without an outline") {
+			t.Errorf("nobody sees that the focus is on %s", at)
+		}
+		reached[at] = true
+	}
+	for _, want := range []string{"A #main", "A report.json", "A metrics", "DIV Endpoints, table", "DIV Latency, table"} {
+		if !reached[want] {
+			t.Errorf("the tabulator does not lead to %s, but to %v", want, reached)
+		}
+	}
+	if n := ask[int](b, `new Set([...document.querySelectorAll("a[href], [tabindex]")].map(e => e.tagName + " " + (e.getAttribute("href") || e.getAttribute("aria-label")))).size`); len(reached) < n {
+		t.Errorf("the tabulator leads to %d of %d", len(reached), n)
+	}
+	ask[bool](b, `(document.querySelector("#time a").focus(), true)`)
+	press("Enter", 13)
+	eventually(t, func() error {
+		open, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`location.search.includes("open=time") || document.querySelector("#time + .scroll") !== null`))
+		if err != nil || open {
+			return fmt.Errorf("the numbers of the chart are still shown (%v)", err)
+		}
+		return nil
+	})
 }
 
 func text(v *accessibility.Value) string {
@@ -260,18 +291,19 @@ func TestPageLoadsItselfAnew(t *testing.T) {
 	s := runScene(t, &billing{}, &billing{})
 	s.flow(t, 5*time.Millisecond)
 	b := openBrowser(t)
-	b.open(s.page())
+	b.open(s.page() + "?open=time")
 	last := 0
-	// The page may be left just now: the browser calls that an error.
+	// The page may be left just now: the browser calls that an error. What was unfolded is so
+	// yet.
 	more := func() error {
-		line, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`[...document.querySelectorAll(".state .muted")].map(e => e.textContent).join(" ")`))
+		line, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`(document.querySelector("#time + .scroll") ? "" : "folded ") + document.querySelector(".facts dd").textContent`))
 		if err != nil {
 			return err
 		}
 		n, _, _ := strings.Cut(strings.ReplaceAll(line, ",", ""), " ")
-		now, _ := strconv.Atoi(n)
-		if now <= last {
-			return fmt.Errorf("%d pairs compared, %d before", now, last)
+		now, err := strconv.Atoi(n)
+		if err != nil || now <= last {
+			return fmt.Errorf("%q, %d pairs before", line, last)
 		}
 		last = now
 		return nil
@@ -305,8 +337,7 @@ func TestPageRunsNothingThatAnswersHold(t *testing.T) {
 	}
 	s.settled(t, 2)
 	b := openBrowser(t)
-	b.open(s.page())
-	b.unfold()
+	b.open(s.page() + "?refresh=0" + unfolded)
 	if shown := ask[string](b, `document.body.innerText`); !strings.Contains(shown, hostile) || !strings.Contains(shown, "<script>alert(6)</script>") {
 		t.Errorf("the page does not show what was answered:\n%s", shown)
 	}
