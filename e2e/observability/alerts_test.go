@@ -1,6 +1,7 @@
 package observability
 
 import (
+	"crypto/rand"
 	"fmt"
 	"maps"
 	"net/http"
@@ -102,36 +103,41 @@ func TestAlertsFire(t *testing.T) {
 	tests := []struct {
 		name         string
 		live, shadow http.Handler
+		control      http.Handler // nil: none
 		drive        func(t *testing.T, s *scene)
 		want         []string
 	}{
 		// Slow enough for a busy machine not to make one of them look slow.
-		{"all is well", &billing{typical: 20 * time.Millisecond}, &billing{typical: 20 * time.Millisecond}, func(t *testing.T, s *scene) {
-			s.send(t, 1500)
-			s.settled(t, 1500)
-		}, nil},
-		{"the shadow rounds differently", &billing{typical: 20 * time.Millisecond}, &billing{typical: 20 * time.Millisecond, halfToEven: true}, func(t *testing.T, s *scene) {
-			s.send(t, 1500)
-			s.settled(t, 1500)
-		}, []string{"MirrorDisagrees", "MirrorMismatches"}},
-		{"the shadow is down", &billing{}, &billing{}, func(t *testing.T, s *scene) {
+		{"all is well", steady(billing{}), steady(billing{}), nil, sending(1500), nil},
+		// A control tells the noise that is in every invoice.
+		{"all is well but for noise", steady(billing{numbers: true}), steady(billing{numbers: true}), &billing{numbers: true}, sending(1500), nil},
+		{"the shadow rounds differently", steady(billing{}), steady(billing{halfToEven: true}), nil, sending(1500), []string{"MirrorDiffers"}},
+		{"nobody can tell noise", steady(billing{numbers: true}), steady(billing{numbers: true}), nil, sending(1500), []string{"MirrorUndecided"}},
+		{"nothing can be compared", compressed(), compressed(), nil, sending(100), []string{"MirrorComparesNothing"}},
+		{"the control is down", steady(billing{}), steady(billing{}), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), sending(300), []string{"MirrorControlFails"}},
+		{"the control has no data", steady(billing{}), steady(billing{}), http.NotFoundHandler(), sending(300), []string{"MirrorControlUnfit"}},
+		{"the options have a mistake", &billing{}, &billing{}, nil, func(t *testing.T, s *scene) {
+			s.reload(t, "sequenceBy: header:X-Customer-Id", "sequenceBy: heather:X-Customer-Id")
+		}, []string{"MirrorMisconfigured"}},
+		{"a mirror is gone", &billing{}, &billing{}, nil, func(t *testing.T, s *scene) {
+			s.start(t) // another Traefik, in whose configuration the mirror has another name
+			s.reload(t, "        - shadow-billing\n", "        - shadow-invoices\n", "    shadow-billing:\n", "    shadow-invoices:\n")
+		}, []string{"MirrorGone"}},
+		{"the shadow is down", &billing{}, &billing{}, nil, func(t *testing.T, s *scene) {
 			s.shadow.Stop()
 			s.send(t, 100)
 			s.settled(t, 100)
 		}, []string{"MirrorLosesRequests connect", "MirrorLosesRequests paused", "MirrorNothingMirrored", "MirrorPaused"}},
-		{"the shadow does not keep up", &billing{}, &billing{}, func(t *testing.T, s *scene) {
+		{"the shadow does not keep up", &billing{}, &billing{}, nil, func(t *testing.T, s *scene) {
 			t.Cleanup(s.shadow.Hang())
 			s.send(t, 300) // three times as many as may be in flight
 			s.settled(t, 300)
 		}, []string{"MirrorLosesRequests full", "MirrorLosesRequests timeout", "MirrorNothingMirrored", "MirrorPaused"}},
-		{"the shadow is slow", &billing{}, slowly(500 * time.Millisecond), func(t *testing.T, s *scene) {
-			s.send(t, 90) // fewer than may be in flight
-			s.settled(t, 90)
-		}, []string{"MirrorShadowSlow"}},
-		{"the shadow is slower than a customer asks", &billing{}, slowly(500 * time.Millisecond), func(t *testing.T, s *scene) {
+		{"the shadow is slow", &billing{}, slowly(500 * time.Millisecond), nil, sending(90), []string{"MirrorShadowSlow"}}, // fewer than may be in flight
+		{"the shadow is slower than a customer asks", &billing{}, slowly(500 * time.Millisecond), nil, func(t *testing.T, s *scene) {
 			s.sendAs(t, "C-20817", 40) // fewer than a customer may have waiting
 		}, []string{"MirrorCopiesWait", "MirrorShadowSlow"}},
-		{"Traefik is down", &billing{}, &billing{}, func(t *testing.T, s *scene) {
+		{"Traefik is down", &billing{}, &billing{}, nil, func(t *testing.T, s *scene) {
 			if err := s.traefik.Stop(); err != nil {
 				t.Fatal(err)
 			}
@@ -141,9 +147,13 @@ func TestAlertsFire(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s := runScene(t, test.live, test.shadow)
+			if test.control != nil {
+				s.addControl(t, test.control)
+			}
 			p := runPrometheus(t, s)
 			for _, r := range alertRules(t) {
-				if r.Alert != "MirrorNoData" { // about series that there are not
+				about := r.Alert != "MirrorNoData" // which is about series that there are not
+				if about && (test.control != nil || !strings.HasPrefix(r.Alert, "MirrorControl")) {
 					p.checkSelectors(r.Expr)
 				}
 			}
@@ -160,6 +170,28 @@ func TestAlertsFire(t *testing.T) {
 			t.Errorf("nothing brings %s about", r.Alert)
 		}
 	}
+}
+
+// sending sends so many requests of the usual mix, and waits for them to be done with.
+func sending(n int64) func(*testing.T, *scene) {
+	return func(t *testing.T, s *scene) {
+		s.send(t, int(n))
+		s.settled(t, n)
+	}
+}
+
+// steady takes long enough for a busy machine not to make one of two look slow.
+func steady(b billing) *billing {
+	b.typical = 20 * time.Millisecond
+	return &b
+}
+
+// compressed answers in a way that nobody understands, with another body each time.
+func compressed() http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Encoding", "br")
+		fmt.Fprint(rw, rand.Text())
+	})
 }
 
 // slowly is live's answer, and the shadow's some time after.

@@ -24,6 +24,9 @@ type billing struct {
 	// traces puts an identifier that is made anew into answers about payments.
 	traces bool
 
+	// numbers puts a number that is made anew into every answer about an invoice.
+	numbers bool
+
 	// typical is how long an answer takes; some take much longer. With 0 none
 	// takes longer than it does.
 	typical time.Duration
@@ -96,11 +99,15 @@ func (b *billing) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 
 func (b *billing) invoice(n int64) map[string]any {
 	tax := b.tax(netOf(n))
-	return map[string]any{
+	invoice := map[string]any{
 		"invoice": fmt.Sprintf("%s-%05d", year, n), "customer": customer(n), "currency": "EUR",
 		"net": euros(netOf(n)), "tax": euros(tax), "total": euros(netOf(n) + tax),
 		"answeredAt": time.Now().Format(time.RFC3339Nano),
 	}
+	if b.numbers {
+		invoice["receipt"] = rnd.IntN(1_000_000_000)
+	}
+	return invoice
 }
 
 // work takes as long as answering takes.

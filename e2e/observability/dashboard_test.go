@@ -3,6 +3,7 @@ package observability
 import (
 	"encoding/json"
 	"math"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/trafficshadow/mirror/e2e/docs"
 )
 
 // A dashboard is what this test looks at of Grafana's model.
@@ -103,7 +106,7 @@ func TestDashboardIsOneOfGrafana(t *testing.T) {
 		if p.Type == "row" {
 			continue
 		}
-		if !slices.Contains([]string{"stat", "timeseries"}, p.Type) || p.Title == "" || p.Description == "" || p.FieldConfig.Defaults.Unit == "" {
+		if !slices.Contains([]string{"stat", "timeseries", "state-timeline"}, p.Type) || p.Title == "" || p.Description == "" || p.FieldConfig.Defaults.Unit == "" {
 			t.Errorf("panel %q of type %q lacks a type, title, description or unit", p.Title, p.Type)
 		}
 		if p.Datasource != chosen || len(p.Targets) == 0 {
@@ -125,6 +128,7 @@ func inGrafana(expr, middlewares string) string {
 
 func TestDashboardShowsEverything(t *testing.T) {
 	s := runScene(t, &billing{}, &billing{halfToEven: true})
+	s.addControl(t, &billing{})
 	p := runPrometheus(t, s)
 	s.send(t, 500)
 	s.settled(t, 500)
@@ -157,6 +161,39 @@ func TestDashboardShowsEverything(t *testing.T) {
 		}
 	}
 	checkVariable(t, p, d.Templating.List[1].Definition)
+	for _, expr := range documented(t) {
+		p.checkSelectors(expr)
+		p.query(expr)
+	}
+}
+
+// asked is a row of a table whose second column is an expression.
+var asked = regexp.MustCompile("(?m)^\\| [^|]+ \\| `(.*[({].*|mirror_info)` \\|$")
+
+// documented are the expressions that docs/metrics.md has.
+func documented(t *testing.T) (expressions []string) {
+	t.Helper()
+	all, err := docs.ReadAll(repository(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range all {
+		if d.Path != "docs/metrics.md" {
+			continue
+		}
+		for _, b := range d.Blocks {
+			if b.Language() == "promql" {
+				expressions = append(expressions, b.Text)
+			}
+		}
+	}
+	for _, row := range asked.FindAllStringSubmatch(string(readFile(t, filepath.Join(repository(t), "docs", "metrics.md"))), -1) {
+		expressions = append(expressions, strings.ReplaceAll(row[1], `\|`, "|"))
+	}
+	if len(expressions) < 9 {
+		t.Errorf("docs/metrics.md has %d expressions only: %q", len(expressions), expressions)
+	}
+	return expressions
 }
 
 var legendLabel = regexp.MustCompile(`\{\{(\w+)\}\}`)

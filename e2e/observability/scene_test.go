@@ -39,6 +39,7 @@ type scene struct {
 	monitoring   string // host:port of the entry point
 	password     string
 	passwordFile string
+	users        []byte       // of the file mirror-users
 	client       *http.Client // a customer's
 	next         atomic.Int64 // number of the next invoice
 }
@@ -56,7 +57,23 @@ func runScene(t *testing.T, live, shadow http.Handler) *scene {
 	secrets := makeSecrets(t)
 	s.passwordFile = filepath.Join(secrets, "mirror-password")
 	s.password = strings.TrimSpace(string(readFile(t, s.passwordFile)))
+	s.users = readFile(t, filepath.Join(secrets, "mirror-users"))
+	s.start(t)
+	s.reload(t)
+	s.client = s.traefik.Client()
+	s.client.Transport.(*http.Transport).MaxIdleConnsPerHost = senders
+	return s
+}
 
+// start starts a Traefik that has no routers yet, in place of the one that runs, if one
+// does.
+func (s *scene) start(t *testing.T) {
+	t.Helper()
+	if s.traefik != nil {
+		if err := s.traefik.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	static := loadExample(t, "traefik.yml", `":8002"`, s.monitoring)
 	// testbed gives Traefik a free port and writes the dynamic file: these two
 	// are taken out, so that its own stand.
@@ -68,15 +85,23 @@ func runScene(t *testing.T, live, shadow http.Handler) *scene {
 	s.traefik = testbed.RunTraefik(t, testbed.Options{Static: static, MirrorDir: os.Getenv("MIRROR_DIR"), LogLevel: "ERROR"})
 
 	// Where Traefik runs, which is where the example wants it.
-	users := readFile(t, filepath.Join(secrets, "mirror-users"))
-	if err := os.WriteFile(filepath.Join(s.traefik.Dir(), "mirror-users"), users, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.traefik.Dir(), "mirror-users"), s.users, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.traefik.MustReload(t, loadExample(t, "dynamic.yml", "http://127.0.0.1:8081", s.live.URL(), "http://127.0.0.1:8082", s.shadow.URL()))
+}
 
-	s.client = s.traefik.Client()
-	s.client.Transport.(*http.Transport).MaxIdleConnsPerHost = senders
-	return s
+// addControl has the mirror of the example ask a control, too.
+func (s *scene) addControl(t *testing.T, control http.Handler) *testbed.Upstream {
+	t.Helper()
+	u := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "billing-old", Handler: control, BodyLimit: keptBody})
+	s.reload(t, "            body: json\n", "            body: json\n            control: "+u.URL()+"\n            controlMethods: [GET, POST]\n")
+	return u
+}
+
+// reload loads the example anew, with texts in it replaced.
+func (s *scene) reload(t *testing.T, edits ...string) {
+	t.Helper()
+	s.traefik.MustReload(t, loadExample(t, "dynamic.yml", append([]string{"http://127.0.0.1:8081", s.live.URL(), "http://127.0.0.1:8082", s.shadow.URL()}, edits...)...))
 }
 
 // makeSecrets returns a folder with the two files that the README has one make,
