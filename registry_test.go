@@ -471,10 +471,10 @@ func TestMirrorWithARouterIsNeverForgotten(t *testing.T) {
 	n := int64(0)
 	for i := 0; clock().Before(end); i++ {
 		before := cancel
-		if i%2 == 0 {
+		if i%3 < 2 {
 			before()
 			awaitAbandoned(t, t.Name(), 0)
-			advance(time.Duration(i%10) * time.Second)
+			advance(time.Duration(3*i%10) * time.Second)
 		}
 		config := CreateConfig()
 		config.set("url", shadow.URL)
@@ -488,8 +488,9 @@ func TestMirrorWithARouterIsNeverForgotten(t *testing.T) {
 		awaitAbandoned(t, t.Name(), 1)
 		serve(h, postInvoice())
 		n++
-		// Now and then the next change comes soon, when the removal of before is not due yet.
-		advance([]time.Duration{3 * time.Second, 4 * time.Minute, 9 * time.Second, 25 * time.Minute, 2 * time.Hour}[i%5])
+		// Now and then the next change comes soon, and the removal of before is due in the
+		// middle of it.
+		advance([]time.Duration{time.Second, 4 * time.Minute, time.Second, 25 * time.Minute, 2 * time.Hour}[i%5])
 		if m := settled(t, t.Name()); m.shadow != first.shadow || isRemoved(t.Name()) || m.counts.answers() != n {
 			t.Fatalf("after %d reloads it is another mirror, or removed, or it has counted %d, want %d", i, m.counts.answers(), n)
 		}
