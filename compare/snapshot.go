@@ -221,24 +221,24 @@ func (a *account) snapshot(whole bool) *Account {
 }
 
 // addStatuses adds the pairs of statuses, and what is known of times.
-func (s *Account) addStatuses(a *account) {
-	s.Difference = a.difference.Clone()
-	s.Intervals = a.timeline()
-	for pair, n := range a.statuses {
+func (a *Account) addStatuses(of *account) {
+	a.Difference = of.difference.Clone()
+	a.Intervals = of.timeline()
+	for pair, n := range of.statuses {
 		if n == 0 {
 			continue // all were taken back
 		}
-		s.Statuses = append(s.Statuses, StatusPair{Live: pair.live, Shadow: pair.shadow, Count: n})
+		a.Statuses = append(a.Statuses, StatusPair{Live: pair.live, Shadow: pair.shadow, Count: n})
 	}
-	sort.Slice(s.Statuses, func(i, j int) bool { return beforeStatus(s.Statuses[i], s.Statuses[j]) })
+	sort.Slice(a.Statuses, func(i, j int) bool { return beforeStatus(a.Statuses[i], a.Statuses[j]) })
 }
 
 // addTimes adds how long the answers of an endpoint took.
-func (s *Account) addTimes(shown *Endpoint, e *endpoint) {
+func (a *Account) addTimes(shown *Endpoint, e *endpoint) {
 	shown.Live.Merge(e.live)
 	shown.Shadow.Merge(e.shadow)
-	s.Live.Merge(e.live)
-	s.Shadow.Merge(e.shadow)
+	a.Live.Merge(e.live)
+	a.Shadow.Merge(e.shadow)
 }
 
 // addEndpoint adds what is known of an endpoint, judged, to the one that is shown and to
