@@ -136,7 +136,7 @@ func document(now time.Time, comparison bool) *report.Document {
 	}
 	mirrorsMu.Unlock()
 	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
-	d := &report.Document{Generated: now, Middlewares: []*report.Middleware{}}
+	d := &report.Document{Generated: now, Instance: instanceName, Since: instanceSince, Middlewares: []*report.Middleware{}}
 	for _, m := range all {
 		d.Middlewares = append(d.Middlewares, m.report(states[m.name], comparison))
 	}

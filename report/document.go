@@ -13,9 +13,13 @@ import (
 // A Document is everything that is known about all mirrors, at one moment. As
 // JSON it is report.json. Durations are in seconds, shares from 0 to 1.
 type Document struct {
-	Generated   time.Time     `json:"generated"`
-	Instance    string        `json:"instance"`    // of Traefik, whose report this is
-	Since       time.Time     `json:"since"`       // when it began
+	Generated time.Time `json:"generated"`
+
+	// Instance is the one Traefik that speaks, of several behind a load balancer perhaps, and
+	// for itself only; Since is when it started.
+	Instance string    `json:"instance"`
+	Since    time.Time `json:"since"`
+
 	Middlewares []*Middleware `json:"middlewares"` // by name
 }
 
