@@ -42,19 +42,18 @@ const more = "(more)"
 
 // An account is what is known since the comparison began. The verdict's lock guards it.
 type account struct {
-	rules      *Rules
-	since      time.Time
-	latest     time.Time // of the last pair that was compared
-	answered   time.Time // when the latest request came that the shadow has answered
-	endpoints  map[string]*endpoint
-	namer      *namer
-	names      map[string]*endpoint // by method and path
-	seen       *seen
-	difference *latency.Differences // the shadow's latency less live's
-	statuses   map[statuses]int64
-	intervals  []*interval
-	until      time.Time     // the end of the last interval
-	width      time.Duration // of an interval
+	rules     *Rules
+	since     time.Time
+	latest    time.Time // of the last pair that was compared
+	answered  time.Time // when the latest request came that the shadow has answered
+	endpoints map[string]*endpoint
+	namer     *namer
+	names     map[string]*endpoint // by method and path
+	seen      *seen
+	statuses  map[statuses]int64
+	intervals []*interval
+	until     time.Time     // the end of the last interval
+	width     time.Duration // of an interval
 }
 
 type statuses struct{ live, shadow int }
@@ -68,9 +67,11 @@ type endpoint struct {
 	skipped           map[string]int64
 	dropped           map[string]int64 // requests that had no copy, for a reason of their own
 	live, shadow      *latency.Histogram
-	groups            map[string]*group // by key and sort
-	unshown           map[string]*group // those that only the control differs in, so far
-	control           map[string]int64  // pairs, by what became of the control's part
+	difference        *latency.Differences // the shadow's latency less live's
+	latest            time.Time            // of the last pair that was compared
+	groups            map[string]*group    // by key and sort
+	unshown           map[string]*group    // those that only the control differs in, so far
+	control           map[string]int64     // pairs, by what became of the control's part
 	kinds             map[string]*kind
 	maps              map[string]map[string]bool // by the place of each, the names that are not *
 	lookAgain         int64                      // see makeRoom
@@ -94,15 +95,14 @@ type kind struct {
 
 func newAccount(rules *Rules) *account {
 	return &account{
-		rules:      rules,
-		since:      clock(),
-		endpoints:  map[string]*endpoint{},
-		namer:      newNamer(),
-		names:      map[string]*endpoint{},
-		seen:       newSeen(),
-		difference: &latency.Differences{},
-		statuses:   map[statuses]int64{},
-		width:      firstInterval,
+		rules:     rules,
+		since:     clock(),
+		endpoints: map[string]*endpoint{},
+		namer:     newNamer(),
+		names:     map[string]*endpoint{},
+		seen:      newSeen(),
+		statuses:  map[statuses]int64{},
+		width:     firstInterval,
 	}
 }
 
@@ -129,7 +129,7 @@ func newEndpoint(method, pattern, operation string) *endpoint {
 	return &endpoint{
 		method: method, pattern: pattern, operation: operation,
 		skipped: map[string]int64{}, dropped: map[string]int64{},
-		live: &latency.Histogram{}, shadow: &latency.Histogram{},
+		live: &latency.Histogram{}, shadow: &latency.Histogram{}, difference: &latency.Differences{},
 		groups: map[string]*group{}, unshown: map[string]*group{}, control: map[string]int64{}, kinds: map[string]*kind{}, maps: map[string]map[string]bool{},
 	}
 }
@@ -317,6 +317,10 @@ func (e *endpoint) add(o *endpoint) {
 	addCounts(e.dropped, o.dropped)
 	e.live.Merge(o.live)
 	e.shadow.Merge(o.shadow)
+	e.difference.Merge(o.difference)
+	if o.latest.After(e.latest) {
+		e.latest = o.latest
+	}
 	e.addMaps(o)
 	for id, g := range o.groups {
 		if e.groups[id] == nil && e.unshown[id] == nil && len(e.groups) < maxGroups {
@@ -358,9 +362,10 @@ func (a *account) add(req *Request, live, shadow *Answer, f *Finding, t *Triple)
 		a.answered = req.At
 	}
 	e.compared++
+	e.latest = now
 	e.live.Add(live.Took)
 	e.shadow.Add(shadow.Took)
-	a.difference.Add(shadow.Took - live.Took)
+	e.difference.Add(shadow.Took - live.Took)
 	a.countStatuses(live.Status, shadow.Status)
 	in := a.latestInterval(now)
 	in.compared++

@@ -43,15 +43,15 @@ func (v *Verdict) takeMatches() {
 		return
 	}
 	var (
-		a                  = v.account
-		m                  *Matched
-		ok                 bool
-		path               string
-		e                  *endpoint
-		touched            []*endpoint
-		n, strays          int64
-		s                  statuses
-		live, shadow, less []time.Duration
+		a            = v.account
+		m            *Matched
+		ok           bool
+		path         string
+		e            *endpoint
+		touched      []*endpoint
+		n, strays    int64
+		s            statuses
+		live, shadow []time.Duration
 	)
 	for len(v.Matches) > 0 {
 		m, ok = <-v.Matches
@@ -78,7 +78,7 @@ func (v *Verdict) takeMatches() {
 		}
 		e.liveTook = append(e.liveTook, m.Live)
 		e.shadowTook = append(e.shadowTook, m.Shadow)
-		less = append(less, m.Shadow-m.Live)
+		e.latest = m.Request.At
 		if m.Answer != nil && len(e.groups) > 0 {
 			e.notePresence(m.Answer.Header, m.Answer.Body, BodyOfEvery)
 		}
@@ -101,8 +101,7 @@ func (v *Verdict) takeMatches() {
 	if strays > 0 {
 		v.ledger.enter(others, &PairCounts{Match: strays})
 	}
-	if len(less) > 0 {
-		a.difference.AddAll(less)
+	if len(touched) > 0 {
 		if a.latest.After(a.answered) {
 			a.answered = a.latest
 		}
@@ -116,6 +115,11 @@ func (v *Verdict) takeMatches() {
 func (e *endpoint) takeTimes() {
 	e.live.AddAll(e.liveTook)
 	e.shadow.AddAll(e.shadowTook)
+	less := e.liveTook // which is not needed any more
+	for i, took := range e.shadowTook {
+		less[i] = took - less[i]
+	}
+	e.difference.AddAll(less)
 	e.liveTook = nil
 	e.shadowTook = nil
 }

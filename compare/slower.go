@@ -6,7 +6,7 @@ import (
 )
 
 // How many pairs it takes to say something of a quantile of their latencies.
-var enoughFor = map[float64]int64{0.5: 20, 0.9: 100, 0.99: 1000}
+var enoughFor = map[float64]int64{0.5: 20, 0.9: 100, 0.99: SlowMinimum}
 
 // Slower says whether the shadow is slower than live by more than chance, pair by pair, in
 // the quantile q of the differences: 0.5, 0.9 or 0.99. It returns 1 if it is, -1 if it is

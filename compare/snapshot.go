@@ -88,6 +88,8 @@ type Endpoint struct {
 	Dropped                         map[string]int64 // requests that had no copy, by reason
 	Real, Undecided, Noise, Ignored int64            // pairs, as in Account
 	Live, Shadow                    *latency.Histogram
+	Difference                      *latency.Differences // as in Account
+	Latest                          time.Time            // of the last pair
 }
 
 // Requests are all that are known of. It calls nothing, for it is asked often.
@@ -182,7 +184,7 @@ func (a *account) epoch(now time.Time) *Epoch {
 func (a *account) snapshot(whole bool) *Account {
 	s := &Account{
 		Since: a.since, Latest: a.latest, Epoch: a.rules.Epoch, Show: a.rules.Show, Minimum: a.rules.Minimum, MaxAge: a.rules.MaxAge,
-		Skipped: map[string]int64{}, Live: &latency.Histogram{}, Shadow: &latency.Histogram{}, Width: a.width,
+		Skipped: map[string]int64{}, Live: &latency.Histogram{}, Shadow: &latency.Histogram{}, Difference: &latency.Differences{}, Width: a.width,
 	}
 	if a.rules.Control {
 		s.Control = &Control{Unfit: []string{}, Without: []string{}}
@@ -193,7 +195,7 @@ func (a *account) snapshot(whole bool) *Account {
 		name, pattern := names.of(e)
 		shown := byName[name]
 		if shown == nil {
-			shown = &Endpoint{Name: name, Skipped: map[string]int64{}, Dropped: map[string]int64{}, Live: &latency.Histogram{}, Shadow: &latency.Histogram{}}
+			shown = &Endpoint{Name: name, Skipped: map[string]int64{}, Dropped: map[string]int64{}, Live: &latency.Histogram{}, Shadow: &latency.Histogram{}, Difference: &latency.Differences{}}
 			byName[name] = shown
 		}
 		if whole {
@@ -222,7 +224,6 @@ func (a *account) snapshot(whole bool) *Account {
 
 // addStatuses adds the pairs of statuses, and what is known of times.
 func (a *Account) addStatuses(of *account) {
-	a.Difference = of.difference.Clone()
 	a.Intervals = of.timeline()
 	for pair, n := range of.statuses {
 		if n == 0 {
@@ -237,8 +238,13 @@ func (a *Account) addStatuses(of *account) {
 func (a *Account) addTimes(shown *Endpoint, e *endpoint) {
 	shown.Live.Merge(e.live)
 	shown.Shadow.Merge(e.shadow)
+	shown.Difference.Merge(e.difference)
+	if e.latest.After(shown.Latest) {
+		shown.Latest = e.latest
+	}
 	a.Live.Merge(e.live)
 	a.Shadow.Merge(e.shadow)
+	a.Difference.Merge(e.difference)
 }
 
 // addEndpoint adds what is known of an endpoint, judged, to the one that is shown and to

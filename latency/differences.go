@@ -26,6 +26,13 @@ func (s *Differences) AddAll(list []time.Duration) {
 	b.AddAll(below)
 }
 
+// Merge adds all that o counts.
+func (s *Differences) Merge(o *Differences) {
+	a, b := &s.above, &s.below
+	a.Merge(&o.above)
+	b.Merge(&o.below)
+}
+
 // Quantile is that of a [Histogram].
 func (s *Differences) Quantile(q float64) time.Duration {
 	above, below := &s.above, &s.below

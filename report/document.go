@@ -422,8 +422,11 @@ func newComparison(a *compare.Account, now time.Time, ill string) *Comparison {
 	if c.Reasons == nil {
 		c.Reasons = []string{}
 	}
-	if seconds, known := a.EnoughIn(now); known {
-		c.EnoughIn = &seconds
+	if c.State == compare.StateEarly {
+		if wait := a.Wait(now, a, &compare.Allowances{}); wait > 0 {
+			seconds := wait.Seconds()
+			c.EnoughIn = &seconds
+		}
 	}
 	c.Headline = c.headline(ill)
 	return c
