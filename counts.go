@@ -51,6 +51,7 @@ type counts struct {
 	kinds    map[string]int64  // failures, by kind
 	statuses map[int]int64     // answers that are not 2xx, by the first digit
 	took     latency.Histogram // of exchanges, while somebody looks
+	before   report.Copies     // what there was when the comparison began
 	sent     int64             // bytes of bodies, while somebody looks
 	read     int64             // bytes of answers, while somebody looks
 
@@ -155,6 +156,19 @@ func (c *counts) dropped() map[string]int64 {
 		"body_error":        c.unread.Load(),
 		"stream_incomplete": c.incomplete.Load(),
 	}
+}
+
+// begin is for when a comparison begins: what is lost from then on is told apart from what
+// was lost before.
+func (c *counts) begin() {
+	mirrored, lost := c.losses()
+	before := report.Copies{Mirrored: mirrored}
+	for _, n := range lost {
+		before.Lost += n
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.before = before
 }
 
 // losses returns what was lost, by reason, and how many requests were mirrored.

@@ -85,6 +85,14 @@ func (e *edition) form(name string, query url.Values) ([]byte, error) {
 	return text, nil
 }
 
+// latest returns the document that the page and report.json are made of. Nobody changes it any
+// more.
+func (e *editions) latest() *report.Document {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.current(false).document
+}
+
 // current returns the newest edition, a new one if that is too old, or is from a time to
 // come because the clock was set back. mu is held.
 func (e *editions) current(metrics bool) *edition {

@@ -95,7 +95,9 @@ func acquire(ctx context.Context, name string, o *options) *shadow {
 	if m.shadow == nil {
 		limitRate(m, o.maxRate)
 		m.shadow = newShadow(m, o)
-		m.verdict.Begin(o.compare)
+		if m.verdict.Begin(o.compare) {
+			m.counts.begin()
+		}
 	}
 	s := m.shadow
 	s.users++

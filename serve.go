@@ -43,14 +43,25 @@ func mistakenHandler(ctx context.Context, next http.Handler, o *options, name st
 }
 
 // ServeHTTP answers with the report, in the form that the end of the path names:
-// metrics, report.json or, with a slash there, the page.
+// metrics, report.json, mismatches.ndjson or, with a slash there, the page. The gate answers
+// a question about it.
 func (r *reporter) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
-	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+	path := clientPath(req)
+	gate := strings.HasSuffix(path, "/gate")
+	if req.Method != http.MethodGet && req.Method != http.MethodHead && !(gate && req.Method == http.MethodPost) {
+		takes := "the report takes GET and HEAD"
 		rw.Header().Set("Allow", "GET, HEAD")
-		http.Error(rw, "mirror: the report takes GET and HEAD", http.StatusMethodNotAllowed)
+		if gate {
+			takes = "the gate takes GET, HEAD and POST"
+			rw.Header().Set("Allow", "GET, HEAD, POST")
+		}
+		http.Error(rw, "mirror: "+takes, http.StatusMethodNotAllowed)
 		return
 	}
-	path := clientPath(req)
+	if gate {
+		r.gate(rw, req)
+		return
+	}
 	var body []byte
 	var err error
 	h := rw.Header()
@@ -89,10 +100,15 @@ func (r *reporter) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		http.Error(rw, "mirror: the report cannot be written: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
+	guardAnswer(h)
+	rw.Write(body)
+}
+
+// guardAnswer has nobody keep an answer, or take it for something else.
+func guardAnswer(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	rw.Write(body)
 }
 
 // page returns the page that the request's query asks for, with links that begin at base.
@@ -230,6 +246,7 @@ func (c *counts) report(r *report.Middleware) {
 	for _, n := range r.Answers {
 		r.Mirrored += n
 	}
+	r.Before = c.before
 	r.RequestBytes = c.sent
 	r.AnswerBytes = c.read
 	if c.latest != nil {

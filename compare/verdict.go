@@ -44,8 +44,8 @@ func NewVerdict() *Verdict {
 // Begin has pairs be judged by the rules from now on; nil: by none. Where the rules have
 // the same basis as before the account goes on, and what it has is seen by the new ones.
 // Otherwise a new one begins. Pairs that were judged on another basis, and are added
-// later, count in the totals only.
-func (v *Verdict) Begin(rules *Rules) {
+// later, count in the totals only. It reports whether a new account begins.
+func (v *Verdict) Begin(rules *Rules) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.takeMatches()
@@ -55,7 +55,7 @@ func (v *Verdict) Begin(rules *Rules) {
 	}
 	if rules != nil && v.account != nil && v.account.rules.Basis == rules.Basis {
 		v.account.follow(rules)
-		return
+		return false
 	}
 	if v.account != nil {
 		v.previous = v.account.epoch(clock())
@@ -65,6 +65,7 @@ func (v *Verdict) Begin(rules *Rules) {
 	if rules != nil {
 		v.account = newAccount(rules)
 	}
+	return rules != nil
 }
 
 // Add counts a pair that was judged, or skipped, under the rules.

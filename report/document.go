@@ -79,6 +79,11 @@ type Middleware struct {
 
 	Comparison *Comparison `json:"comparison"` // null where answers are not compared
 
+	// Before are the copies that were over when the comparison began, and Account is what
+	// Comparison is made of; nil where that is. The gate judges of it anew.
+	Before  Copies           `json:"-"`
+	Account *compare.Account `json:"-"`
+
 	// Control is what is known of the control beside what comparing has shown: URL, Paused
 	// and LastError; nil where there is none.
 	Control *Control `json:"-"`
@@ -91,6 +96,12 @@ type Middleware struct {
 	Controls    compare.ControlCounts         `json:"-"`
 	Judged      *compare.Judged               `json:"-"`
 	JudgedState string                        `json:"-"`
+}
+
+// Copies are requests that were to be mirrored.
+type Copies struct {
+	Mirrored int64 // the shadow answered
+	Lost     int64 // no copy was sent, or it got no whole answer
 }
 
 // A State is what a mirror does now.
@@ -160,6 +171,11 @@ type Comparison struct {
 	Noise     int64            `json:"noise"`
 	Ignored   int64            `json:"ignored"`
 	Skipped   map[string]int64 `json:"skipped"` // by reason
+
+	// Of the requests that were to be mirrored since it began: so many were, and so many
+	// were lost.
+	Mirrored int64 `json:"mirrored"`
+	Lost     int64 `json:"lost"`
 
 	Live       *Latency   `json:"live"`
 	Shadow     *Latency   `json:"shadow"`
@@ -365,7 +381,10 @@ func (m *Middleware) AddVerdict(s *compare.Snapshot, now time.Time) {
 	if s.Account == nil {
 		return
 	}
+	m.Account = s.Account
 	m.Comparison = newComparison(s.Account, now, m.ill())
+	m.Comparison.Mirrored = m.Mirrored - m.Before.Mirrored
+	m.Comparison.Lost = m.LostTotal - m.Before.Lost
 	if c := s.Account.Control; c != nil && m.Control != nil {
 		m.Comparison.Control = &Control{
 			URL: m.Control.URL, Answered: c.Answered, Failed: c.Failed, Skipped: c.Paused, Paused: m.Control.Paused, LastError: m.Control.LastError,
