@@ -110,6 +110,7 @@ func newAccount(rules *Rules) *account {
 // and may not be by these, goes.
 func (a *account) follow(rules *Rules) {
 	named := rules.named()
+	hides := rules.hidesMore(a.rules)
 	for _, e := range a.endpoints {
 		e.keepNames(named)
 		for _, g := range e.groups {
@@ -119,6 +120,9 @@ func (a *account) follow(rules *Rules) {
 			if rules.Show != a.rules.Show || rules.HashKey != a.rules.HashKey || g.key == "body" && len(a.rules.Ignore) == 0 && len(rules.Ignore) > 0 {
 				g.examples = nil
 				g.every = 1
+			}
+			if hides {
+				g.forgetCurl()
 			}
 		}
 	}
@@ -268,6 +272,21 @@ func (s *shownNames) of(e *endpoint) (name, pattern string) {
 		pattern = shownPattern(e.method, e.pattern, s.pairs)
 	}
 	return nameOf(e.method, pattern, e.operation), pattern
+}
+
+// known reports whether so many requests had the whole of an endpoint's pattern that all of
+// it may be shown.
+func (s *shownNames) known(e *endpoint) bool {
+	if e.pattern == others || e.pattern == notFound {
+		return false
+	}
+	if e.requests() >= clearPairs {
+		return true
+	}
+	if s.pairs == nil {
+		s.pairs = s.account.wordPairs()
+	}
+	return s.pairs[nameOf(e.method, e.pattern, "")] >= clearPairs
 }
 
 // thinOut looks at a place of paths that has many words. If too many of them are seldom,

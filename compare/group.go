@@ -40,7 +40,9 @@ type group struct {
 // An Example is one pair that differs in something, as it may be shown.
 type Example struct {
 	At                       time.Time
-	Path                     string // "" while it is kept: no more of it may be shown than of the endpoint's
+	Path                     string   // "" while it is kept: no more of it may be shown than of the endpoint's
+	Query                    []string // the names of the query's parameters
+	Curl                     string   // the command that repeats the request; "" where it may not be shown
 	RequestID                string
 	LiveStatus, ShadowStatus int
 	Live, Shadow             string
@@ -170,11 +172,13 @@ func (g *group) keep(r *Rules, req *Request, live, shadow *Answer, d *Difference
 		g.every *= 2
 	}
 	path := ""
+	curl := ""
 	if r.Show == Values {
 		path = strings.Clone(cut(req.Path, maxKey))
+		curl = r.curlLine(req)
 	}
 	g.examples = append(g.examples, Example{
-		At: req.At, Path: path, RequestID: strings.Clone(cut(req.ID, 100)),
+		At: req.At, Path: path, Query: queryNames(req.Target), Curl: curl, RequestID: strings.Clone(cut(req.ID, 100)),
 		LiveStatus: live.Status, ShadowStatus: shadow.Status,
 		Live: d.Live.Shown(r.Show), Shadow: d.Shadow.Shown(r.Show), Relation: d.Relation, Index: d.Index,
 	})

@@ -201,7 +201,7 @@ func (a *account) snapshot(whole bool) *Account {
 		if whole {
 			s.addTimes(shown, e)
 		}
-		s.addEndpoint(shown, e, pattern, a.rules, whole)
+		s.addEndpoint(shown, e, pattern, names.known(e), a.rules, whole)
 	}
 	for _, e := range byName {
 		s.Endpoints = append(s.Endpoints, *e)
@@ -248,8 +248,9 @@ func (a *Account) addTimes(shown *Endpoint, e *endpoint) {
 }
 
 // addEndpoint adds what is known of an endpoint, judged, to the one that is shown and to
-// the sums. path is what may be shown of its requests' paths.
-func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, rules *Rules, whole bool) {
+// the sums. path is what may be shown of its requests' paths; known says that this is all of
+// its pattern.
+func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, known bool, rules *Rules, whole bool) {
 	shown.Compared += e.compared
 	a.Compared += e.compared
 	if len(e.skipped)+len(e.dropped) > 0 {
@@ -281,7 +282,7 @@ func (a *Account) addEndpoint(shown *Endpoint, e *endpoint, path string, rules *
 		}
 		if whole {
 			d.Ignore = g.ignoreLine()
-			d.Examples = g.shownExamples(judgement, path)
+			d.Examples = g.shownExamples(judgement, path, known)
 		}
 		a.Differences = append(a.Differences, d)
 	}
@@ -320,8 +321,9 @@ func (a *Account) addControl(shown *Endpoint, e *endpoint) {
 }
 
 // shownExamples are the examples of a group as they may be shown. What a rule covers is
-// never shown.
-func (g *group) shownExamples(judgement, path string) []Example {
+// never shown. Names of parameters are a client's, who may write anything: as with words in
+// paths, it is by how often somebody asks there that they are a service's.
+func (g *group) shownExamples(judgement, path string, known bool) []Example {
 	shown := []Example{}
 	if judgement == Ignored {
 		return shown
@@ -329,6 +331,9 @@ func (g *group) shownExamples(judgement, path string) []Example {
 	for _, x := range g.examples {
 		if x.Path == "" {
 			x.Path = path
+			if !known {
+				x.Query = []string{}
+			}
 		}
 		shown = append(shown, x)
 	}

@@ -292,8 +292,8 @@ type Difference struct {
 type Example struct {
 	At           time.Time `json:"at"`
 	Path         string    `json:"path"`
-	Query        []string  `json:"query"` // the names of the query's parameters
-	Curl         string    `json:"curl"`  // asks again; "" where that may not be shown
+	Query        []string  `json:"query"` // the names of its parameters
+	Curl         string    `json:"curl"`  // the command that repeats it; "" where that is not shown
 	RequestID    string    `json:"requestId"`
 	LiveStatus   int       `json:"liveStatus"`
 	ShadowStatus int       `json:"shadowStatus"`
@@ -495,7 +495,7 @@ func newDifference(g *compare.Group) Difference {
 	for i := range g.Examples {
 		e := &g.Examples[i]
 		x := Example{
-			At: e.At, Path: e.Path, RequestID: e.RequestID, LiveStatus: e.LiveStatus, ShadowStatus: e.ShadowStatus,
+			At: e.At, Path: e.Path, Query: append([]string{}, e.Query...), Curl: e.Curl, RequestID: e.RequestID, LiveStatus: e.LiveStatus, ShadowStatus: e.ShadowStatus,
 			Live: e.Live, Shadow: e.Shadow, Relation: e.Relation,
 		}
 		if e.Index >= 0 {

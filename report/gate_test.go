@@ -37,7 +37,7 @@ func invoices(pairs int64) *compare.Account {
 		a.Endpoints = append(a.Endpoints, e)
 	}
 	if a.Compared > 0 {
-		a.Intervals = []compare.Interval{{Start: before(60 * time.Second), Same: a.Compared}}
+		a.Intervals = []compare.Interval{{Start: before(60 * time.Second), Compared: a.Compared}}
 	}
 	return a
 }
