@@ -46,9 +46,10 @@ type editions struct {
 // An edition is a document and the forms that were made of it. What is in forms is not
 // changed any more. The mu of its editions guards it.
 type edition struct {
-	document *report.Document
-	made     time.Time
-	forms    map[string][]byte
+	document   *report.Document
+	made       time.Time
+	forms      map[string][]byte
+	mismatches []*report.Mismatches // nil: nobody has asked for them
 }
 
 var newest = &editions{now: time.Now}
@@ -91,6 +92,22 @@ func (e *editions) latest() *report.Document {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.current(false).document
+}
+
+// allMismatches returns all examples, and the document that has them. Nobody changes them any
+// more.
+func (e *editions) allMismatches() ([]*report.Mismatches, *report.Document, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	current := e.current(false)
+	if current.mismatches == nil {
+		all, err := report.NewMismatches(current.document)
+		if err != nil {
+			return nil, nil, err
+		}
+		current.mismatches = all
+	}
+	return current.mismatches, current.document, nil
 }
 
 // current returns the newest edition, a new one if that is too old, or is from a time to

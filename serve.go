@@ -72,6 +72,9 @@ func (r *reporter) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	case strings.HasSuffix(path, "/report.json"):
 		h.Set("Content-Type", "application/json")
 		body, err = r.editions.form(formJSON)
+	case strings.HasSuffix(path, "/mismatches.ndjson"):
+		r.mismatches(rw, req)
+		return
 	case strings.HasSuffix(path, "/"):
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", report.PagePolicy)
@@ -109,6 +112,36 @@ func guardAnswer(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
+}
+
+// mismatches answers with the examples that are asked for.
+func (r *reporter) mismatches(rw http.ResponseWriter, req *http.Request) {
+	all, d, err := r.editions.allMismatches()
+	if err != nil {
+		http.Error(rw, "mirror: the examples cannot be written: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	values, err := report.ReadQuery(req.URL.RawQuery)
+	if err != nil {
+		http.Error(rw, "mirror: "+errQuery.Error(), http.StatusBadRequest)
+		return
+	}
+	choice := d.Choose(values)
+	if choice.Mistake != "" {
+		status := http.StatusBadRequest
+		if choice.Unknown {
+			status = http.StatusNotFound
+		}
+		http.Error(rw, "mirror: "+choice.Mistake, status)
+		return
+	}
+	guardAnswer(rw.Header())
+	rw.Header().Set("Content-Type", report.MismatchesType)
+	for _, m := range all {
+		if choice.Has(m) {
+			rw.Write(m.Lines)
+		}
+	}
 }
 
 // page returns the page that the request's query asks for, with links that begin at base.

@@ -75,6 +75,7 @@ func TestReportIsServedByPath(t *testing.T) {
 		{"GET", "/mirror/metrics", 200, report.MetricsType, "mirror_mirrored_requests_total{middleware=\"" + t.Name() + "\"} 0\n"},
 		{"GET", "/metrics", 200, report.MetricsType, "# TYPE mirror_paused gauge"},
 		{"GET", "/a/b/report.json", 200, "application/json", `"name": "` + t.Name() + `"`},
+		{"GET", "/a/mismatches.ndjson", 200, report.MismatchesType, ""},
 		{"GET", "/mirror/", 200, "text/html; charset=utf-8", t.Name()},
 		{"GET", "/", 200, "text/html; charset=utf-8", t.Name()},
 		{"HEAD", "/", 200, "text/html; charset=utf-8", ""},
