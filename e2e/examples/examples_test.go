@@ -24,6 +24,7 @@ var examples = []struct {
 	{"mutual-tls", driveMutualTLS},
 	{"uploads", driveUploads},
 	{"grpc", driveGRPC},
+	{"gate", driveGate},
 	{"load-balanced-shadow", driveLoadBalancedShadow},
 }
 
