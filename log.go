@@ -88,6 +88,13 @@ func announceFull(c *counts) {
 	c.summarizeLater()
 }
 
+// announceAllLost tells that nothing is compared any more: see lostValues. It runs in a
+// goroutine of its own.
+func announceAllLost(c *counts) {
+	defer func() { c.contain(recover()) }()
+	c.print("more changes were lost at once than can be noted: from now on no answers are compared (sequence_lost), until url, sequenceBy or compare.epoch changes; live is not affected")
+}
+
 // summarizeLater is called by the one that has set reporting.
 func (c *counts) summarizeLater() {
 	c.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,9 +32,10 @@ import (
 
 // A sequence is what the dispatchers of one mirror's shadows have in common.
 type sequence struct {
-	// lock has a token in it while somebody holds it. It guards lanes and turns. Dispatchers
-	// hold it, and who writes the report; live never does, and who holds it waits for
-	// nothing. A channel, because interpreted it costs a tenth of a Mutex.
+	// lock has a token in it while somebody holds it. It guards lanes, turns, and what is
+	// known of lost values. Dispatchers hold it, and who writes the report; live never does,
+	// and who holds it waits for nothing. A channel, because interpreted it costs a tenth of
+	// a Mutex.
 	lock  chan bool
 	lanes map[string]*valueLane   // by value; one for each that has a copy under way
 	turns map[*http.Request]*turn // of the copies that wait or are under way
@@ -79,7 +79,9 @@ type sequencer struct {
 	// intake takes copies from live, and from workers those that they are done with. It
 	// has room for as many as there can be places in flight, and for mostTokens.
 	intake chan *http.Request
+	roused atomic.Bool // takeNote is in it, and there is no need of another
 
+	counts *counts
 	pauses *atomic.Int64 // the shadow's: how many have begun
 	held   atomic.Int64  // copies that wait or are under way
 	over   atomic.Bool   // the shadow was retired long ago: what waits is lost
@@ -106,6 +108,10 @@ const (
 // options, which waits until it has.
 var passOn = &http.Request{}
 
+// takeNote is what a dispatcher receives when much is lost and no copy comes, as in a pause:
+// it is to take note of what live has handed over. See lostValues.
+var takeNote = &http.Request{}
+
 // safeMethods are those of requests that change nothing (RFC 9110, section 9.2.1). All
 // others are unsafe.
 var safeMethods = map[string]bool{http.MethodGet: true, http.MethodHead: true, http.MethodOptions: true, http.MethodTrace: true}
@@ -124,6 +130,7 @@ func sequenceCopies(s *shadow, o *options) {
 		compares: o.compare != nil,
 		copies:   s.copies,
 		intake:   make(chan *http.Request, cap(s.copies)),
+		counts:   s.mirror.counts,
 		pauses:   &s.pause.begun,
 		passed:   make(chan bool, 1),
 	}
@@ -142,7 +149,7 @@ func sequenceCopies(s *shadow, o *options) {
 		seq.intake <- passOn
 	}
 	if seq.basis != basis {
-		seq.lost = newLostValues()
+		seq.lost = newLostValues(o.compare != nil)
 	}
 	q.lost = seq.lost
 	seq.intake = q.intake
@@ -209,7 +216,8 @@ func dispatchCopies(d *dispatcher) {
 		most      = q.most
 		over      = &q.over
 		compares  = q.compares
-		known     = &q.lost.known
+		some      = &q.lost.some
+		handed    = q.lost.handed
 		without   = &seq.unordered
 		unordered = &turn{by: q} // of all copies without a value
 
@@ -239,6 +247,10 @@ func dispatchCopies(d *dispatcher) {
 			}
 			continue
 		}
+		if out == takeNote {
+			noteHanded(d)
+			continue
+		}
 		d.out = out
 		d.busy = true
 		if heeds && len(intakeWas) > 0 {
@@ -246,13 +258,16 @@ func dispatchCopies(d *dispatcher) {
 		}
 		lock <- true
 		d.locks = true
+		if len(handed) > 0 {
+			takeHanded(q.lost)
+		}
 		t, ok = turns[out]
 		if ok {
 			// It comes back: it is over.
 			delete(turns, out)
 			if t.value != "" {
 				if compares && out.Close && !safeMethods[out.Method] {
-					addLost(q.lost, t.value)
+					addLost(q.lost, lostKey(t.value))
 				}
 				l, ok = lanes[t.value]
 				if ok && len(l.waiting) > 0 {
@@ -287,7 +302,7 @@ func dispatchCopies(d *dispatcher) {
 			} else if !ok {
 				turns[out] = t
 				lanes[value] = &valueLane{}
-				if compares && known.Load() > 0 {
+				if compares && some.Load() {
 					skipIfLost(t)
 				}
 			} else if len(l.waiting)+1 >= most {
@@ -362,7 +377,7 @@ func goOn(seq *sequence, value string, l *valueLane) {
 // once: copies that are handed over after it come behind this.
 func loseTurn(t *turn, why string) {
 	if t.by.compares && !safeMethods[t.out.Method] {
-		addLost(t.by.lost, t.value)
+		addLost(t.by.lost, lostKey(t.value))
 	}
 	t.by.held.Add(-1)
 	go startDrop(t, why)
@@ -483,7 +498,7 @@ func loseLateIntake(s *shadow) {
 	var ok bool
 	for s.sequencer.ended.Load() && len(s.intake) > 0 {
 		out, ok = <-s.intake
-		if ok && out != stop && out != passOn {
+		if ok && out != stop && out != passOn && out != takeNote {
 			s.mirror.counts.fail(errLate)
 			endLate(s, out)
 		}
@@ -495,7 +510,11 @@ func endLate(s *shadow, out *http.Request) {
 	seq := s.sequence
 	seq.lock <- true
 	defer func() { unlock(seq) }()
-	lose(s.sequencer, out)
+	if q := s.sequencer; q.compares && !safeMethods[out.Method] {
+		if value := sampleValue(out, q.by); value != "" {
+			addLost(q.lost, lostKey(value))
+		}
+	}
 	forgetTurn(s, out)
 }
 
@@ -510,19 +529,23 @@ func holdsCopies(q *sequencer, over bool) bool {
 
 // reportSequence says how the copies wait. mirrorsMu is held.
 func reportSequence(by string, seq *sequence) *report.Sequence {
-	r := &report.Sequence{By: by, Waiting: seq.waiting.Load(), Unordered: seq.unordered.Load(), LostValues: seq.lost.known.Load()}
-	if r.Waiting > 0 {
-		r.LongestWait = longestWait(seq).Seconds()
-	}
+	r := &report.Sequence{By: by, Unordered: seq.unordered.Load()}
+	seq.lock <- true
+	defer func() { unlock(seq) }()
+	r.Waiting = seq.waiting.Load()
+	r.LongestWait = longestWait(seq).Seconds()
+	takeHanded(seq.lost)
+	r.LostValues = seq.lost.known
 	return r
 }
 
-// longestWait is how long the copy has waited that has waited longest.
+// longestWait is how long the copy has waited that has waited longest. lock is held.
 func longestWait(seq *sequence) time.Duration {
-	seq.lock <- true
-	defer func() { unlock(seq) }()
-	now := time.Now()
 	longest := time.Duration(0)
+	if seq.waiting.Load() == 0 {
+		return longest
+	}
+	now := time.Now()
 	for _, l := range seq.lanes {
 		if len(l.waiting) > 0 && now.Sub(l.waiting[0].since) > longest {
 			longest = now.Sub(l.waiting[0].since)
@@ -531,81 +554,144 @@ func longestWait(seq *sequence) time.Duration {
 	return longest
 }
 
-// mostLost is how many values that have lost an unsafe copy are remembered at least: the
-// newest.
-const mostLost = 10_000
+const (
+	// mostLost is how many values that have lost an unsafe copy are remembered at least: the
+	// newest.
+	mostLost = 10_000
+
+	// mostHanded is how many losses live may have handed over that nobody has taken note of.
+	// A dispatcher is roused at half of them.
+	mostHanded = 4096
+)
 
 // lostValues are the values that have lost an unsafe copy. The shadow lacks what it would
 // have changed, so how it answers these clients from then on says nothing.
 //
-// They are in two generations: when the newer is full the older is forgotten. Live adds
-// values, before it is served, so whoever asks later knows. Nobody holds a lock over more
-// than a look into a map.
+// Live hands a loss over before it is served, and meets no lock: a send to a channel with
+// room, as with copies. A dispatcher takes note of all that was handed over before it looks
+// at a copy that has come; so what a client sends after a loss, however soon, is known to
+// come after it. Where there is no room, because no dispatcher has run for long, nobody
+// knows any more who has lost a change, and from then on every value counts as one.
 type lostValues struct {
-	known  atomic.Int64 // values
-	newest atomic.Value // a *lostGeneration
+	// handed has a hash for each loss that live has handed over. It has room for mostHanded,
+	// and untold, which live adds to before it sends, sees to it that there are no more.
+	handed chan string
+	untold atomic.Int64
+
+	all  atomic.Bool // there was no room: every value counts as lost
+	some atomic.Bool // a value counts as lost
+
+	// Hashes, for values may be credentials, in two generations: when the newer is full the
+	// older is forgotten. All of it is guarded by the sequence's lock.
+	newer, older map[string]bool
+	known        int64 // values
 }
 
-type lostGeneration struct {
-	values *sync.Map // by hash: values may be credentials
-	n      atomic.Int64
-	older  *sync.Map
+// newLostValues returns none. handed says whether live will hand any over.
+func newLostValues(handed bool) *lostValues {
+	room := 0
+	if handed {
+		room = mostHanded
+	}
+	return &lostValues{handed: make(chan string, room), newer: map[string]bool{}, older: map[string]bool{}}
 }
 
-func newLostValues() *lostValues {
-	lost := &lostValues{}
-	lost.newest.Store(&lostGeneration{values: &sync.Map{}, older: &sync.Map{}})
-	return lost
+// lostKey is what is remembered of a value.
+func lostKey(value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return string(sum[:])
 }
 
-// addLost notes that a value has lost an unsafe copy.
-func addLost(lost *lostValues, value string) {
-	g := lost.newest.Load().(*lostGeneration)
-	key := sha256.Sum256([]byte(value))
-	_, before := g.values.LoadOrStore(key, true)
-	if before {
+// takeHanded takes note of the losses that live has handed over. lock is held, so nobody
+// else receives from the channel.
+func takeHanded(lost *lostValues) {
+	var key string
+	var ok bool
+	for len(lost.handed) > 0 {
+		key, ok = <-lost.handed
+		lost.untold.Add(-1)
+		if ok {
+			addLost(lost, key)
+		}
+	}
+}
+
+// noteHanded takes note of the losses when a dispatcher is told to.
+func noteHanded(d *dispatcher) {
+	q := d.shadow.sequencer
+	q.roused.Store(false) // before it looks: what is handed over from now on may rouse again
+	d.shadow.sequence.lock <- true
+	d.locks = true
+	takeHanded(q.lost)
+	d.locks = false
+	unlock(d.shadow.sequence)
+}
+
+// addLost notes that a value has lost an unsafe copy. lock is held.
+func addLost(lost *lostValues, key string) {
+	lost.some.Store(true)
+	if lost.newer[key] {
 		return
 	}
-	_, before = g.older.Load(key)
-	if !before {
-		lost.known.Add(1)
+	if !lost.older[key] {
+		lost.known++
 	}
-	if g.n.Add(1) == mostLost {
-		lost.newest.Store(&lostGeneration{values: &sync.Map{}, older: g.values})
-		lost.known.Store(mostLost)
+	lost.newer[key] = true
+	if len(lost.newer) == mostLost {
+		lost.older = lost.newer
+		lost.newer = map[string]bool{}
+		lost.known = mostLost
 	}
 }
 
-// isLost reports whether a value has lost an unsafe copy.
-func isLost(lost *lostValues, value string) bool {
-	g := lost.newest.Load().(*lostGeneration)
-	key := sha256.Sum256([]byte(value))
-	_, found := g.values.Load(key)
-	if !found {
-		_, found = g.older.Load(key)
-	}
-	return found
+// isLost reports whether a value counts as one that has lost an unsafe copy. lock is held.
+func isLost(lost *lostValues, key string) bool {
+	return lost.all.Load() || lost.newer[key] || lost.older[key]
 }
 
 // skipIfLost has the pair of a copy that is about to be sent not be compared if its value
-// has lost an unsafe copy. The shadow gets the copy all the same.
+// has lost an unsafe copy. The shadow gets the copy all the same. lock is held.
 func skipIfLost(t *turn) {
-	if !t.by.compares || t.by.lost.known.Load() == 0 {
+	if !t.by.compares || !t.by.lost.some.Load() {
 		return
 	}
-	if p := pairOf(t.out); p != nil && isLost(t.by.lost, t.value) {
+	if p := pairOf(t.out); p != nil && isLost(t.by.lost, lostKey(t.value)) {
 		p.unfit = compare.SequenceLost
 		abandon(p, compare.SequenceLost)
 	}
 }
 
-// lose notes that there is no copy of a request. It is called on the live path.
+// lose notes that there is no copy of a request. It is called on the live path, and waits
+// for nobody.
 func lose(q *sequencer, req *http.Request) {
 	if !q.compares || safeMethods[req.Method] {
 		return
 	}
 	if value := sampleValue(req, q.by); value != "" {
-		addLost(q.lost, value)
+		handOver(q, lostKey(value))
+	}
+}
+
+// handOver is the part of lose for a request that has a value.
+func handOver(q *sequencer, key string) {
+	lost := q.lost
+	n := lost.untold.Add(1)
+	if n > mostHanded {
+		lost.untold.Add(-1)
+		loseAll(q)
+		return
+	}
+	lost.handed <- key
+	if n == mostHanded/2 && q.roused.CompareAndSwap(false, true) {
+		q.intake <- takeNote // there is room: of mostTokens this is one
+	}
+}
+
+// loseAll has every value count as lost, for good: what was not noted is not known.
+func loseAll(q *sequencer) {
+	q.lost.some.Store(true)
+	if !q.lost.all.Swap(true) {
+		go announceAllLost(q.counts)
 	}
 }
 

@@ -364,23 +364,218 @@ func serveRefusing(s *shadow, req *http.Request) {
 
 // Of the values that have lost a change the newest 10,000 are known, and not many more.
 func TestLostValuesAreBounded(t *testing.T) {
-	lost := newLostValues()
+	lost := newLostValues(true)
 	const n = 25_000
 	for i := 0; i < n; i++ {
-		addLost(lost, "C-"+strconv.Itoa(i))
-		addLost(lost, "C-"+strconv.Itoa(i))
+		addLost(lost, lostKey("C-"+strconv.Itoa(i)))
+		addLost(lost, lostKey("C-"+strconv.Itoa(i)))
 	}
 	remembered := 0
 	for i := 0; i < n; i++ {
-		known := isLost(lost, "C-"+strconv.Itoa(i))
+		known := isLost(lost, lostKey("C-"+strconv.Itoa(i)))
 		if known {
 			remembered++
 		} else if i >= n-mostLost {
 			t.Fatalf("the value %d of %d is forgotten", i, n)
 		}
 	}
-	if remembered > 2*mostLost || int64(remembered) != lost.known.Load() {
-		t.Errorf("%d values are remembered, and %d said to be; want no more than %d", remembered, lost.known.Load(), 2*mostLost)
+	if remembered > 2*mostLost || int64(remembered) != lost.known {
+		t.Errorf("%d values are remembered, and %d said to be; want no more than %d", remembered, lost.known, 2*mostLost)
+	}
+}
+
+// What a client sends right after a change that was lost is not compared, however soon it
+// comes, and whatever others do at the same time. Those who have lost none are compared.
+func TestLossIsKnownToWhatComesNext(t *testing.T) {
+	captureLog(t)
+	tests := []struct {
+		name    string
+		options []string
+		length  int64 // as the client says it
+	}{
+		{"buffer", nil, 2000},
+		{"buffer, chunked", nil, -1},
+		{"stream", []string{"bodyMode", "stream"}, 2000},
+		{"stream, chunked", []string{"bodyMode", "stream"}, -1},
+	}
+	const clients, rounds = 16, 12
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			shadow := startUpstream(t)
+			shadow.answer = func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, "{}") }
+			live := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+				io.Copy(io.Discard, req.Body)
+				io.WriteString(rw, "{}")
+			})
+			h := mirrorTo(t, shadow.URL, live, inSequence(append([]string{"compare.headers", "none", "maxBodySize", "1000", "maxInFlight", "1000"}, tt.options...)...))
+			var clientsDone sync.WaitGroup
+			for i := 0; i < clients; i++ {
+				clientsDone.Add(1)
+				go loseAndGoOn(h, strconv.Itoa(i), rounds, tt.length, &clientsDone)
+			}
+			clientsDone.Wait()
+			m := nothingIsLeft(t, t.Name())
+			totals := m.verdict.Totals()
+			if got := totals.Skipped["sequence_lost"]; got != 2*clients*rounds {
+				t.Errorf("%d pairs are skipped as sequence_lost, want the two after each of %d losses; %v", got, clients*rounds, totals.Skipped)
+			}
+			if got := totals.Outcomes["match"]; got != clients*rounds {
+				t.Errorf("%d pairs match, want the %d of those who have lost none; %v", got, clients*rounds, totals.Outcomes)
+			}
+			r := reportSequence(m.shadow.sequencer.by, sequenceCalled(t, t.Name()))
+			if r.LostValues != clients*rounds {
+				t.Errorf("%d values are said to have lost a change, want %d", r.LostValues, clients*rounds)
+			}
+		})
+	}
+}
+
+// loseAndGoOn has customers send a change that is too large to be mirrored, and more at
+// once; in between another asks, who has lost nothing.
+func loseAndGoOn(h http.Handler, client string, rounds int, length int64, done *sync.WaitGroup) {
+	defer func() { done.Done() }()
+	for i := 0; i < rounds; i++ {
+		customer := "C-" + client + "-" + strconv.Itoa(i)
+		large := of(customer, http.MethodPost, "/invoices")
+		large.Body = io.NopCloser(strings.NewReader(strings.Repeat("9", 2000)))
+		large.ContentLength = length
+		serve(h, large)
+		serve(h, of(customer, http.MethodGet, "/invoices/1"))
+		serve(h, of("D-"+client, http.MethodGet, "/invoices/1"))
+		serve(h, of(customer, http.MethodPost, "/invoices"))
+	}
+}
+
+// Whatever is lost, and whoever holds the lock, live does not wait for it.
+func TestLiveMeetsNoLockWhenAChangeIsLost(t *testing.T) {
+	captureLog(t)
+	tests := []struct {
+		name string
+		more []string
+		lose func(h http.Handler, m *mirror)
+	}{
+		{"too large", nil, func(h http.Handler, _ *mirror) {
+			req := of("C-1007", http.MethodPost, "/lost")
+			req.Body = io.NopCloser(strings.NewReader(strings.Repeat("9", 2000)))
+			req.ContentLength = 2000
+			serve(h, req)
+		}},
+		{"no place", nil, func(h http.Handler, m *mirror) {
+			m.inFlight.Add(1000)
+			serve(h, of("C-1007", http.MethodPost, "/lost"))
+			m.inFlight.Add(-1000)
+		}},
+		{"paused", nil, func(h http.Handler, m *mirror) {
+			for i := 0; i < failuresToPause; i++ {
+				m.shadow.failed(false, io.EOF, time.Now())
+			}
+			serve(h, of("C-1007", http.MethodPost, "/lost"))
+			m.shadow.answered(true, time.Now())
+		}},
+		{"above the rate", []string{"maxRate", "1000"}, func(h http.Handler, m *mirror) {
+			exhaustRate(m.limit)
+			serve(h, of("C-1007", http.MethodPost, "/lost"))
+			replenishRate(m.limit)
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			shadow := startUpstream(t)
+			shadow.answer = func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, "{}") }
+			live := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) { io.WriteString(rw, "{}") })
+			h := mirrorTo(t, shadow.URL, live, inSequence(append([]string{"compare.headers", "none", "maxBodySize", "1000"}, tt.more...)...))
+			m := mirrorCalled(t, t.Name())
+			seq := sequenceCalled(t, t.Name())
+			served := make(chan bool, 1)
+			seq.lock <- true
+			go func() {
+				defer func() { served <- true }()
+				tt.lose(h, m)
+				serve(h, of("C-1007", http.MethodGet, "/invoices/1"))
+			}()
+			eventually(t, "live to be served while somebody holds the lock", func() bool { return len(served) > 0 })
+			unlock(seq)
+			nothingIsLeft(t, t.Name())
+			if totals := m.verdict.Totals(); totals.Skipped["sequence_lost"] != 1 {
+				t.Errorf("the pair after the loss is not skipped: %v, %v", totals.Outcomes, totals.Skipped)
+			}
+		})
+	}
+}
+
+// While nobody takes note of what is lost, live can hand over so much. What is more makes
+// every value count as lost, whoever it was that has lost a change; until other data is
+// compared.
+func TestMoreLossesThanThereIsRoomFor(t *testing.T) {
+	tests := []struct {
+		name    string
+		losses  int
+		outcome string
+		known   int64
+	}{
+		{"all that there is room for", mostHanded, "match", mostHanded},
+		{"one more", mostHanded + 1, "skipped", mostHanded},
+		{"many more", 2 * mostHanded, "skipped", mostHanded},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			logged := captureLog(t)
+			shadow := startUpstream(t)
+			shadow.answer = func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, "{}") }
+			live := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) { io.WriteString(rw, "{}") })
+			h := mirrorTo(t, shadow.URL, live, inSequence("compare.headers", "none"))
+			m := mirrorCalled(t, t.Name())
+			seq := sequenceCalled(t, t.Name())
+			seq.lock <- true
+			for i := 0; i < tt.losses; i++ {
+				lose(m.shadow.sequencer, of("C-"+strconv.Itoa(i), http.MethodDelete, "/invoices/1"))
+			}
+			unlock(seq)
+			serve(h, of("D-1", http.MethodGet, "/invoices/1"))
+			nothingIsLeft(t, t.Name())
+			totals := m.verdict.Totals()
+			if totals.Outcomes[tt.outcome] != 1 || totals.Outcomes["match"]+totals.Skipped["sequence_lost"] != 1 {
+				t.Errorf("the pair of one who has lost nothing: %v, %v; want %s", totals.Outcomes, totals.Skipped, tt.outcome)
+			}
+			if r := reportSequence(m.shadow.sequencer.by, seq); r.LostValues != tt.known {
+				t.Errorf("%d values are known to have lost a change, want %d", r.LostValues, tt.known)
+			}
+			lines := 0
+			if tt.losses > mostHanded {
+				lines = 1
+			}
+			eventually(t, "a line, where not all could be noted", func() bool { return len(logged.lines()) >= lines })
+			if got := logged.lines(); len(got) != lines || lines > 0 && !strings.Contains(got[0], "more changes were lost at once than can be noted") {
+				t.Errorf("the log says %q, want %d lines", got, lines)
+			}
+			after := mirrorTo(t, shadow.URL, live, inSequence("compare.headers", "none", "compare.epoch", "copied again"))
+			before := m.verdict.Totals().Outcomes["match"]
+			serve(after, of("D-1", http.MethodGet, "/invoices/1"))
+			nothingIsLeft(t, t.Name())
+			if got := m.verdict.Totals().Outcomes["match"] - before; got != 1 {
+				t.Errorf("with other data %d pairs match, want 1", got)
+			}
+		})
+	}
+}
+
+// A dispatcher that gets no copies, as in a pause, takes note of what is lost all the same.
+func TestLossesAreNotedWithoutCopies(t *testing.T) {
+	captureLog(t)
+	shadow := startUpstream(t)
+	mirrorTo(t, shadow.URL, echoLive, inSequence("compare", "true"))
+	q := mirrorCalled(t, t.Name()).shadow.sequencer
+	for round := 0; round < 4; round++ {
+		for i := 0; i < mostHanded/2; i++ {
+			lose(q, of("C-"+strconv.Itoa(round)+"-"+strconv.Itoa(i), http.MethodPost, "/invoices"))
+		}
+		eventually(t, "the dispatcher to take note", func() bool { return len(q.lost.handed) == 0 && q.lost.untold.Load() == 0 })
+	}
+	if q.lost.all.Load() {
+		t.Error("all values count as lost, though there was room for each loss")
+	}
+	if r := reportSequence(q.by, sequenceCalled(t, t.Name())); r.LostValues != 4*mostHanded/2 {
+		t.Errorf("%d values have lost a change, want %d", r.LostValues, 4*mostHanded/2)
 	}
 }
 

@@ -3,7 +3,6 @@ package report
 import (
 	"net/url"
 	"sort"
-	"strings"
 )
 
 // The sections of a mirror's page that are folded until its address has them.
@@ -61,20 +60,11 @@ func newLook(d *Document, query url.Values) *look {
 // there is only one of it, without (billing), and the only one where name is empty; nil if
 // there is none, or no telling which.
 func (d *Document) Middleware(name string) *Middleware {
-	var found *Middleware
-	for _, m := range d.Middlewares {
-		if m.Name == name {
-			return m
-		}
-		without, _, _ := strings.Cut(m.Name, "@")
-		if name == "" && len(d.Middlewares) == 1 || name != "" && without == name {
-			if found != nil {
-				return nil
-			}
-			found = m
-		}
+	found, _ := d.named(name)
+	if len(found) != 1 {
+		return nil
 	}
-	return found
+	return found[0]
 }
 
 // PageName returns what tells the page that a query asks for from others of the document:

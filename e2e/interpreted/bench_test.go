@@ -71,6 +71,8 @@ var notMirrored = []unmirrored{
 	{name: "too-large", set: settings{"maxBodySize": "1"}, most: 153},
 	{name: "no-place", set: settings{"maxInFlight": "1", "timeout": "1h"}, before: 1, most: 71},
 	{name: "left-alone", set: settings{"timeout": "1ns"}, before: 50, most: 60},
+	{name: "sequence-no-place", set: losing.with(settings{"maxInFlight": "1", "timeout": "1h"}), before: 1, most: 316},
+	{name: "sequence-left-alone", set: losing.with(settings{"timeout": "1ns"}), before: 50, most: 220},
 }
 
 // make returns a mirror that is as it is to be, and a request for it. Nothing reads

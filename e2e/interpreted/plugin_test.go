@@ -233,6 +233,9 @@ var kinds = []kind{
 // inSequence has copies with the same client wait for one another.
 var inSequence = settings{"sequenceBy": "header:X-Real-Ip"}
 
+// losing has the mirror note who has lost a change, too.
+var losing = inSequence.with(compared)
+
 // compared turns comparing on, with its defaults.
 var compared = settings{"compare.body": "json"}
 
