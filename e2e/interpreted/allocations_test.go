@@ -102,20 +102,28 @@ func TestMirroredAllocates(t *testing.T) {
 // A request that is not mirrored allocates little more than with a plugin that does
 // nothing.
 func TestNotMirroredAllocates(t *testing.T) {
-	const runs = 200
 	rw := discard{http.Header{}}
 	for _, u := range notMirrored {
 		t.Run(u.name, func(t *testing.T) {
 			h, req := u.make(t, engines[0])
 			floor := passThrough(t)
-			more := testing.AllocsPerRun(runs, func() { h.ServeHTTP(rw, req) }) -
-				testing.AllocsPerRun(runs, func() { floor.ServeHTTP(rw, req) })
+			more := leastAllocs(func() { h.ServeHTTP(rw, req) }) - leastAllocs(func() { floor.ServeHTTP(rw, req) })
 			if more > float64(u.most) {
 				t.Errorf("a request allocates %v objects more than with the pass-through plugin, want %d at most", more, u.most)
 			}
 			t.Logf("%v objects more", more)
 		})
 	}
+}
+
+// leastAllocs returns how many objects f allocates. All that the process allocates meanwhile
+// is counted, so of several times the one counts in which there was least of that.
+func leastAllocs(f func()) float64 {
+	least := math.Inf(1)
+	for range 10 {
+		least = min(least, testing.AllocsPerRun(50, f))
+	}
+	return least
 }
 
 func kindNamed(t *testing.T, name string) kind {
