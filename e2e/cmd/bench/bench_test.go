@@ -37,7 +37,7 @@ func TestReport(t *testing.T) {
 
 	for _, c := range r.results {
 		all := c.competitors()
-		if want := map[string]int{"healthy/1 KiB": 8, "hung/20 kB": 4}[c.name()]; len(all) != want {
+		if want := map[string]int{"healthy/1 KiB": 9, "hung/20 kB": 4}[c.name()]; len(all) != want {
 			t.Errorf("%s: %d competitors, want %d", c.name(), len(all), want)
 		}
 		for _, comp := range all {
@@ -89,7 +89,7 @@ func TestReport(t *testing.T) {
 	}
 	for _, want := range []string{
 		"`make bench`", "](" + plotFile + ")", "| 1 KiB, 600/s | no middleware |", "| hung, 20 kB, 400/s | no middleware |",
-		"## 20 routers", "| routers | goroutines at rest", "| a mirror each |", "### Live latency", "### Comparing answers", "this plugin, compare", "the same, all differ", "The plugin as it was is that of commit", "## Memory", "ulimit -n 1024", "## Targets", "| healthy/1 KiB | processor time",
+		"## 20 routers", "| routers | goroutines at rest", "| a mirror each |", "### Live latency", "### Comparing answers", "this plugin, compare", "the same, all differ", "this plugin, sequenceBy", "(sequenceBy)", "The plugin as it was is that of commit", "## Memory", "ulimit -n 1024", "## Targets", "| healthy/1 KiB | processor time",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the report lacks %q", want)

@@ -17,13 +17,14 @@ const (
 	reported                      // likewise, and a middleware that serves the report
 	compared                      // likewise, and answers are compared, which agree
 	differing                     // likewise, but each of the shadow's answers differs
+	ordered                       // this plugin, and copies of one customer go one after the other
 	former                        // the plugin of options.against, with its default options
 	lastCompetitor
 )
 
 func (c competitor) String() string {
 	return [...]string{"no middleware", "pass-through plugin", "Traefik's mirroring", "this plugin",
-		"this plugin, report", "this plugin, compare", "the same, all differ", "the plugin as it was"}[c]
+		"this plugin, report", "this plugin, compare", "the same, all differ", "this plugin, sequenceBy", "the plugin as it was"}[c]
 }
 
 // competitors returns those that are measured in a case. Where the shadow does
@@ -36,6 +37,9 @@ func (c benchCase) competitors(o options) []competitor {
 	list = append(list, reported, compared)
 	if c.size == 1<<10 {
 		list = append(list, differing)
+	}
+	if c.size <= 1<<10 {
+		list = append(list, ordered)
 	}
 	if o.against != "" {
 		list = append(list, former)
@@ -86,6 +90,9 @@ func (c competitor) traefik(o options, live, shadow string) (testbed.Options, er
 		mirror := testbed.Values{"url": shadow}
 		if c.compares() {
 			mirror["compare"] = testbed.Values{"body": "json"} // the default, which turns it on
+		}
+		if c == ordered {
+			mirror["sequenceBy"] = "header:" + testbed.CustomerHeader
 		}
 		d.Mirror("to-shadow", mirror).Router("bench", all, "live", "to-shadow")
 	}

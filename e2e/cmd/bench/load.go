@@ -20,6 +20,9 @@ import (
 // connections is how many the saturated run uses.
 const connections = 16
 
+// customers is how many send requests, in turn: each request says whose it is.
+const customers = 100
+
 // The answer of every upstream, but for the digits of the id where answers are to
 // differ.
 const (
@@ -128,11 +131,18 @@ func fixedRate(ctx context.Context, client *http.Client, url string, size, rate 
 	target := vegeta.Target{Method: http.MethodGet, URL: url}
 	if size > 0 {
 		target.Method, target.Body = http.MethodPost, make([]byte, size)
-		target.Header = http.Header{"Content-Type": {"application/octet-stream"}}
+	}
+	var targets []vegeta.Target
+	for i := range customers {
+		target.Header = http.Header{testbed.CustomerHeader: {testbed.Customer(i)}}
+		if size > 0 {
+			target.Header.Set("Content-Type", "application/octet-stream")
+		}
+		targets = append(targets, target)
 	}
 	attacker := vegeta.NewAttacker(vegeta.Client(client), vegeta.Workers(connections))
 	defer context.AfterFunc(ctx, func() { attacker.Stop() })()
-	for r := range attacker.Attack(vegeta.NewStaticTargeter(target), vegeta.Rate{Freq: rate, Per: time.Second}, d, "") {
+	for r := range attacker.Attack(vegeta.NewStaticTargeter(targets...), vegeta.Rate{Freq: rate, Per: time.Second}, d, "") {
 		latencies = append(latencies, r.Latency)
 		if r.Error != "" || r.Code != http.StatusOK {
 			failed++
@@ -152,6 +162,10 @@ func saturate(ctx context.Context, addr, url string, size int, d time.Duration, 
 	}
 	defer client.CloseIdleConnections()
 	body := make([]byte, size)
+	var names [customers]string
+	for i := range names {
+		names[i] = testbed.Customer(i)
+	}
 	var begun, failures atomic.Int64
 	var wg sync.WaitGroup
 	end := time.Now().Add(d)
@@ -165,10 +179,12 @@ func saturate(ctx context.Context, addr, url string, size int, d time.Duration, 
 				req.SetBodyRaw(body)
 			}
 			for ctx.Err() == nil && time.Now().Before(end) {
-				if n := begun.Add(1); atMost > 0 && n > int64(atMost) {
+				n := begun.Add(1)
+				if atMost > 0 && n > int64(atMost) {
 					begun.Add(-1)
 					return
 				}
+				req.Header.Set(testbed.CustomerHeader, names[n%customers])
 				if err := client.DoTimeout(req, res, 30*time.Second); err != nil || res.StatusCode() != http.StatusOK {
 					failures.Add(1)
 				}

@@ -105,6 +105,9 @@ func (r *report) reading(p *page) {
 			"Serving the report, it takes "+medians(results, reported, plugin, processor)+" of that processor time, and comparing answers "+medians(results, compared, plugin, processor)+"; live's median latency is then "+medians(results, compared, plugin, p50)+" of what it is without comparing.",
 			"Live latency relative to no middleware is, in the median, "+medians(results, plugin, none, p50)+" (Traefik's own mirroring: "+medians(results, own, none, p50)+"), and at the 99th percentile "+medians(results, plugin, none, p99)+" (Traefik's own mirroring: "+medians(results, own, none, p99)+").")
 	}
+	if results := r.withOrdered(); len(results) > 0 {
+		said = append(said, "Where copies go one after the other (sequenceBy), the plugin takes "+medians(results, ordered, plugin, processor)+" of its processor time without, and allocates "+medians(results, ordered, plugin, objects)+" of its objects.")
+	}
 	if results := r.where(healthy); len(results) > 0 && r.against != "" {
 		said = append(said, "Without comparing, the plugin takes "+medians(results, plugin, former, processor)+" of the processor time of the plugin as it was, and allocates "+medians(results, plugin, former, objects)+" of its objects.")
 	}
@@ -116,6 +119,17 @@ func (r *report) reading(p *page) {
 	met, missed := r.sorted()
 	said = append(said, fmt.Sprintf("Of %d [targets](#targets) %d were met and %d were not.", len(met)+len(missed), len(met), len(missed)))
 	p.text("%s", strings.Join(said, " "))
+}
+
+// withOrdered returns the results in which sequenceBy was measured.
+func (r *report) withOrdered() []caseResult {
+	var list []caseResult
+	for _, c := range r.where(healthy) {
+		if c.contenders[ordered] != nil {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // medians names the medians of a ratio over the cases, by case.
@@ -145,7 +159,7 @@ func (r *report) healthyTables(p *page) {
 // comparedTable holds the other ways to run the plugin against its default one.
 func (r *report) comparedTable(p *page, results []caseResult) {
 	p.text("### Comparing answers")
-	p.text("Relative to this plugin with its default options, which compare nothing. Report: a middleware serves the report, so what only that has is measured. Compare: answers are compared as well, with the options that `compare` has by default. The upstreams' answers are JSON of %d bytes, and equal, which is seen without reading them as JSON; where all differ, they do in an id, and each is read, and kept as a mismatch.%s", len(beforeID+liveID+afterID), r.wasText())
+	p.text("Relative to this plugin with its default options, which compare nothing. Report: a middleware serves the report, so what only that has is measured. Compare: answers are compared as well, with the options that `compare` has by default. The upstreams' answers are JSON of %d bytes, and equal, which is seen without reading them as JSON; where all differ, they do in an id, and each is read, and kept as a mismatch. sequenceBy: nothing is compared, and the copies of one of %d customers, who send in turn, go one after the other.%s", len(beforeID+liveID+afterID), customers, r.wasText())
 	var rows [][]string
 	for _, c := range results {
 		first := true
