@@ -73,6 +73,7 @@ yaegi_test: ## unit tests, interpreted as Traefik runs the plugin
 	$(step) 'unit tests, interpreted$(if $(RACE), with the race detector)'
 	@$(if $(RACE),true,echo 'There is no C compiler, so the race detector is off: races go unseen in this run.')
 	@bin/yaegitest $(RACE) .
+	@$(if $(RACE),printf '\n== %s\n' 'the order of copies under load with the race detector' && bin/yaegitest -race -host e2e -count=1 -timeout 20m -run '^TestSequence$$' ./interpreted,true)
 
 e2e: ## the plugin in a real Traefik; the first run builds it, for some minutes
 	$(step) 'the Traefik to test in'

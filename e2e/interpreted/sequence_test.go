@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,32 +22,29 @@ import (
 // whatever connections, while the options change and the shadow goes and comes back. A
 // value of which a change was lost is not compared; nothing else differs.
 func TestSequence(t *testing.T) {
-	customers, each := 200, 50
-	if raceDetector {
-		customers, each = 60, 20
-	}
 	for _, mode := range []string{"buffer", "stream"} {
 		t.Run(mode, func(t *testing.T) {
-			large := func(customer, number int) bool { return customer%3 == 0 && number == 11+customer%5*2 }
-			books := &testbed.Ledger{Slowest: 4 * time.Millisecond}
-			shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Handler: books, CountOnly: true})
+			u := &testbed.Upheaval{Books: testbed.NewUpheavalLedger(), Reloads: 50, TLS: &tls.Config{InsecureSkipVerify: true}}
+			u.Shadow = testbed.RunUpstream(t, testbed.UpstreamOptions{Handler: u.Books, CountOnly: true})
 			live := &testbed.Ledger{}
 			name := name()
-			options := func(n int) settings {
-				return settings{
-					"url": shadow.URL(), "sequenceBy": "header:" + testbed.CustomerHeader, "bodyMode": mode,
-					"maxBodySize": "10KiB", "maxInFlight": "2000", "compare.body": "json", "timeout": fmt.Sprintf("%dms", 20000+n),
-				}
-			}
 			var handler atomic.Value
 			cancel := func() {}
-			reload := func(n int) {
+			u.Reload = func(_ context.Context, n int) error {
 				ctx, cancelNext := context.WithCancel(context.Background())
-				handler.Store(interpretAs(t, ctx, name, live, options(n)))
+				options := settings{"url": u.Shadow.URL(), "compare.body": "json"}
+				h, err := interpretAs(ctx, name, live, options.with(u.Options(mode, n)))
+				if err == nil {
+					handler.Store(h)
+				}
 				cancel()
 				cancel = cancelNext
+				return err
 			}
-			reload(0)
+			if err := u.Reload(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { cancel() }()
 			serve := http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 				handler.Load().(http.Handler).ServeHTTP(rw, req)
 			})
@@ -59,64 +55,15 @@ func TestSequence(t *testing.T) {
 			over2.Config.ErrorLog = log.New(io.Discard, "", 0)
 			over2.StartTLS()
 			defer over2.Close()
-			var restart sync.Once
-			var others sync.WaitGroup
-			clients := &testbed.Bookkeeping{
-				Customers: customers, Each: each, Large: large,
-				URLs: []string{plain.URL, plain.URL, over2.URL},
-				Transports: []http.RoundTripper{
-					&http.Transport{MaxIdleConnsPerHost: customers}, &http.Transport{DisableKeepAlives: true},
-					&http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true},
-				},
-				Sent: func(n int) {
-					if n > customers*each/2 {
-						restart.Do(func() {
-							others.Go(func() {
-								shadow.Stop()
-								time.Sleep(50 * time.Millisecond)
-								if err := shadow.Restart(); err != nil {
-									t.Error(err)
-								}
-							})
-						})
-					}
-				},
-			}
-			done := make(chan struct{})
-			others.Go(func() {
-				for n := 1; ; n++ {
-					select {
-					case <-done:
-						return
-					case <-time.After(200 * time.Millisecond):
-						reload(n / 2) // each other one with the same options
-					}
-				}
-			})
-			err := clients.Run(t.Context())
-			close(done)
-			others.Wait()
-			defer func() { cancel() }()
-			if err != nil {
+			u.Plain, u.Secure = plain.URL, over2.URL
+			began := time.Now()
+			if err := u.Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+			served := time.Since(began)
 			m := awaitOver(t, name)
-			wrong, count := books.Wrong()
-			if len(wrong) > 0 {
-				t.Errorf("%d of %d copies came out of order: %.2000q", len(wrong), count, wrong)
-			}
-			if m.Eligible != int64(customers*each) || m.Mirrored == 0 {
-				t.Errorf("%d eligible of %d, %d mirrored", m.Eligible, customers*each, m.Mirrored)
-			}
-			if m.Skipped["sequence_lost"] == 0 || m.Compared["match"] == 0 || m.Sequence.LostValues < int64(customers/3) {
-				t.Errorf("%v compared, skipped for %v, %d values lost", m.Compared, m.Skipped, m.Sequence.LostValues)
-			}
-			for _, d := range m.Comparison.Differences {
-				if d.Relation != "no answer" {
-					t.Errorf("%s %s %s: %d times", d.Endpoint, d.Key, d.Relation, d.Count)
-				}
-			}
-			t.Logf("%d copies; compared %v, skipped %v, lost %v; %d values lost", count, m.Compared, m.Skipped, m.Lost, m.Sequence.LostValues)
+			t.Logf("live was served in %s, the shadow in %s", served.Round(time.Second), time.Since(began).Round(time.Second))
+			u.Check(t, m)
 		})
 	}
 }
@@ -124,9 +71,12 @@ func TestSequence(t *testing.T) {
 // awaitOver returns the report about the middleware called name once nothing of it is under way.
 func awaitOver(t *testing.T, name string) *report.Middleware {
 	t.Helper()
-	serving := interpretAs(t, t.Context(), name+"-report", http.NotFoundHandler(), settings{"serve": "true"})
+	serving, err := interpretAs(t.Context(), name+"-report", http.NotFoundHandler(), settings{"serve": "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var found *report.Middleware
-	testbed.Eventually(t, time.Minute, func() error {
+	testbed.Eventually(t, 5*time.Minute, func() error {
 		rec := httptest.NewRecorder()
 		serving.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/report.json", nil))
 		d := &report.Document{}
@@ -147,19 +97,18 @@ func awaitOver(t *testing.T, name string) *report.Middleware {
 }
 
 // interpretAs makes an interpreted mirror with a name of its own, until ctx is done.
-func interpretAs(tb testing.TB, ctx context.Context, name string, next http.Handler, s settings) http.Handler {
-	tb.Helper()
+func interpretAs(ctx context.Context, name string, next http.Handler, s settings) (http.Handler, error) {
 	i, err := interpreter()
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	createConfig, err := i.Eval("mirror.CreateConfig")
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	newHandler, err := i.Eval("mirror.New")
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	config := createConfig.Call(nil)[0]
 	set(config, s)
@@ -167,7 +116,7 @@ func interpretAs(tb testing.TB, ctx context.Context, name string, next http.Hand
 		reflect.ValueOf(&ctx).Elem(), reflect.ValueOf(&next).Elem(), config, reflect.ValueOf(name),
 	})
 	if err, failed := results[1].Interface().(error); failed {
-		tb.Fatal(err)
+		return nil, err
 	}
-	return results[0].Interface().(http.Handler)
+	return results[0].Interface().(http.Handler), nil
 }

@@ -96,6 +96,13 @@ func (l *Ledger) Wrong() (wrong []string, count int) {
 	return append([]string{}, l.wrong...), l.count
 }
 
+// Count returns how many requests came.
+func (l *Ledger) Count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count
+}
+
 // A Bookkeeping is what customers send to a [Ledger]: each books an invoice, reads it at
 // once, and goes on, one request after the other.
 type Bookkeeping struct {
@@ -104,6 +111,7 @@ type Bookkeeping struct {
 	Host            string
 	Transports      []http.RoundTripper // customer by customer, as URLs
 	Large           func(customer, number int) bool
+	Before          func()      // called before each request; nil: nothing is
 	Sent            func(n int) // called with how many have been sent
 
 	mu   sync.Mutex
@@ -146,6 +154,9 @@ func (b *Bookkeeping) customer(ctx context.Context, i int) error {
 		}
 		req.Header.Set(CustomerHeader, Customer(i))
 		req.Header.Set(NumberHeader, strconv.Itoa(number))
+		if b.Before != nil {
+			b.Before()
+		}
 		res, err := b.Transports[kind].RoundTrip(req)
 		if err != nil {
 			return fmt.Errorf("%s, request %d: %w", Customer(i), number, err)

@@ -9,6 +9,10 @@
 // goroutines. A report names places in the interpreter; the test that was running
 // tells where to look. One race is not reported, see race.go.
 //
+// With -host as well, it runs the tests of the module in the directory compiled, as go
+// test -race does: they load the plugin into an interpreter themselves. What go test takes
+// follows. But for the one race it is go test -race.
+//
 // Test files that import paerser, which decodes labels as Traefik does, stay
 // out, for paerser cannot be interpreted.
 package main
@@ -50,11 +54,21 @@ func main() {
 	if race {
 		args = args[1:]
 	}
+	hosts := race && len(args) > 0 && args[0] == "-host"
+	if hosts {
+		args = args[1:]
+	}
 	if len(args) == 0 {
-		fmt.Fprintln(os.Stderr, "usage: yaegitest [-race] DIR [flags of yaegi test]")
+		fmt.Fprintln(os.Stderr, "usage: yaegitest [-race] DIR [flags of yaegi test]\n       yaegitest -race -host DIR [flags and packages of go test]")
 		os.Exit(2)
 	}
-	if err := run(args[0], race, args[1:]); err != nil {
+	var err error
+	if hosts {
+		err = host(args[0], args[1:])
+	} else {
+		err = run(args[0], race, args[1:])
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "yaegitest:", err)
 		os.Exit(1)
 	}

@@ -49,11 +49,29 @@ func buildYaegi(dir, to string, race bool) error {
 	return nil
 }
 
+// host runs go test -race in dir, whose go.mod names the interpreter, with one that is built
+// like that.
+func host(dir string, args []string) error {
+	tmp, err := os.MkdirTemp("", "yaegitest")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	modfile, err := unwatchTypeCache(dir, filepath.Join(tmp, "race"))
+	if err != nil {
+		return fmt.Errorf("race detector: %w", err)
+	}
+	test := exec.Command("go", append([]string{"test", "-C", dir, "-race", "-trimpath", "-modfile", modfile}, args...)...)
+	test.Stdout = os.Stdout
+	test.Stderr = os.Stderr
+	return test.Run()
+}
+
 // unwatchTypeCache copies the interpreter to the folder at, keeps the race detector
 // from watching typeCache there, and returns a go.mod that takes the copy. (An
 // overlay would be simpler, but go build takes none for what is in its module cache.)
-func unwatchTypeCache(tools, at string) (modfile string, err error) {
-	list := exec.Command("go", "list", "-C", tools, "-m", "-f", "{{.Dir}}", yaegiModule)
+func unwatchTypeCache(module, at string) (modfile string, err error) {
+	list := exec.Command("go", "list", "-C", module, "-m", "-f", "{{.Dir}}", yaegiModule)
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {
@@ -81,7 +99,7 @@ func unwatchTypeCache(tools, at string) (modfile string, err error) {
 		return "", err
 	}
 	for _, name := range []string{"go.mod", "go.sum"} {
-		if err := copyFile(filepath.Join(tools, name), filepath.Join(at, name)); err != nil {
+		if err := copyFile(filepath.Join(module, name), filepath.Join(at, name)); err != nil {
 			return "", err
 		}
 	}
