@@ -41,15 +41,38 @@ func TestPairsAreCountedByEndpointAndResult(t *testing.T) {
 			}
 		}
 	}
+	judge(v, r, "GET", "/invoices/4", `{"total":1}`, `{"total":1}`) // nobody has asked when the comparison ends
 	v.Begin(nil)
 	judge(v, r, "GET", "/invoices/1", `{"total":1}`, `{"total":2}`)
 	got := v.Totals()
+	if n := got.Endpoints["GET /invoices/*"]; n.Match != 22 {
+		t.Errorf("%d matches of the comparison that has ended, want 22", n.Match)
+	}
 	n := got.Endpoints["(others)"]
 	if n.Match != 1 || n.Differs != 2 || n.Skipped != 0 || !got.Begun {
 		t.Errorf("without a comparison: %+v of the others, want 1 match and 2 that differ", n)
 	}
 	if none := NewVerdict().Totals(); none.Begun {
 		t.Error("there was a comparison before there was one")
+	}
+}
+
+// A comparison that begins anew may have other endpoints. Those that there is no room for
+// count with the others.
+func TestCountedEndpointsAreBounded(t *testing.T) {
+	v := NewVerdict()
+	for epoch := 0; epoch < 3; epoch++ {
+		r := rules(t)
+		r.Basis = fmt.Sprint(epoch)
+		v.Begin(r)
+		for i := 0; i < 60; i++ {
+			judge(v, r, fmt.Sprintf("M%d", 60*epoch+i), "/1", `{}`, `{}`)
+		}
+		v.Totals()
+	}
+	got := v.Totals().Endpoints
+	if len(got) != 101 || got[others].Match != 80 || got["M0 /*"].Match != 1 || got["M119 /*"].Match > 1 {
+		t.Errorf("%d endpoints, %+v of the others; want 100, and 80 pairs of others", len(got), got[others])
 	}
 }
 

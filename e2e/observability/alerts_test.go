@@ -117,7 +117,9 @@ func TestAlertsFire(t *testing.T) {
 		{"the control is down", steady(billing{}), steady(billing{}), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), sending(300), []string{"MirrorControlFails"}},
 		{"the control has no data", steady(billing{}), steady(billing{}), http.NotFoundHandler(), sending(300), []string{"MirrorControlUnfit"}},
 		{"the options have a mistake", &billing{}, &billing{}, nil, func(t *testing.T, s *scene) {
-			s.reload(t, "sequenceBy: header:X-Customer-Id", "sequenceBy: heather:X-Customer-Id")
+			if err := s.traefik.Reload(t.Context(), s.configuration(t, "sequenceBy: header:X-Customer-Id", "sequenceBy: heather:X-Customer-Id")); err != nil {
+				t.Fatal(err)
+			}
 		}, []string{"MirrorMisconfigured"}},
 		{"a mirror is gone", &billing{}, &billing{}, nil, func(t *testing.T, s *scene) {
 			s.start(t) // another Traefik, in whose configuration the mirror has another name

@@ -101,7 +101,13 @@ func (s *scene) addControl(t *testing.T, control http.Handler) *testbed.Upstream
 // reload loads the example anew, with texts in it replaced.
 func (s *scene) reload(t *testing.T, edits ...string) {
 	t.Helper()
-	s.traefik.MustReload(t, loadExample(t, "dynamic.yml", append([]string{"http://127.0.0.1:8081", s.live.URL(), "http://127.0.0.1:8082", s.shadow.URL()}, edits...)...))
+	s.traefik.MustReload(t, s.configuration(t, edits...))
+}
+
+// configuration is the example's, with texts in it replaced besides the addresses.
+func (s *scene) configuration(t *testing.T, edits ...string) map[string]any {
+	t.Helper()
+	return loadExample(t, "dynamic.yml", append([]string{"http://127.0.0.1:8081", s.live.URL(), "http://127.0.0.1:8082", s.shadow.URL()}, edits...)...)
 }
 
 // makeSecrets returns a folder with the two files that the README has one make,
