@@ -212,7 +212,11 @@ func TestReportIsReadDuringTrafficAndReloads(t *testing.T) {
 	m := comparingTo(t, shadow.URL, echoLive, nil)
 	var all sync.WaitGroup
 	send := func() { serve(m, postInvoice()) }
-	read := func() { get(h, "/report.json"); get(h, "/?refresh=0"); get(h, "/metrics") }
+	read := func() {
+		for _, path := range []string{"/report.json", "/?refresh=0", "/metrics", "/mismatches.ndjson", "/gate?max-slower=20%25&max-lost=1"} {
+			get(h, path)
+		}
+	}
 	name := t.Name()
 	counts := mirrorCalled(t, name).counts
 	look := func() { document(time.Now(), true); counts.look() }
@@ -220,6 +224,7 @@ func TestReportIsReadDuringTrafficAndReloads(t *testing.T) {
 		for i := 0; i < 100; i++ {
 			counts.losses()
 		}
+		counts.begin()
 	}
 	change := func() { remake(t, name, shadow.URL, fmt.Sprint(calls.Load()%7)); newReporter("report@file") }
 	for i := 0; i < 3; i++ {

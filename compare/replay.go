@@ -25,9 +25,9 @@ var (
 	// secretHeader.
 	secretParameter = regexp.MustCompile(`(?i)passw|pwd|^(code|state|nonce|otp|pin|sid|sig|jwt|pass)$`)
 
-	// outsideURL matches what is in no URL, and might be something else to a shell, or a
-	// terminal.
-	outsideURL = regexp.MustCompile(`[^!-~]`)
+	// outsideURL matches what is in no URL, and might be something else to a shell, a terminal,
+	// or curl, which does not send what follows a #.
+	outsideURL = regexp.MustCompile(`[^!-~]|#`)
 )
 
 // queryNames returns the names of the parameters in a target's query: each once, and * for

@@ -132,8 +132,8 @@ func TestNothingBreaksOutOfCurl(t *testing.T) {
 			}
 		}
 	}
-	line := r.curlLine(&Request{Method: "GET", Target: `/it's?q=a"b\c`})
-	if got, err := words(line); err != nil || got[3] != `$BASE/it's?q=a"b\c` {
+	line := r.curlLine(&Request{Method: "GET", Target: `/it's?q=a"b\c#d é`})
+	if got, err := words(line); err != nil || got[3] != `$BASE/it's?q=a"b\c%23d%20%C3%A9` {
 		t.Errorf("%s makes %q (%v)", line, got, err)
 	}
 }

@@ -45,6 +45,7 @@ var confidential = []struct {
 	{"a bad header", says("application/json", `{}`), raw("HTTP/1.1 200 OK\r\nSet-Cookie keks-6\r\n\r\n")},
 	{"a bad length", says("application/json", `{}`), raw("HTTP/1.1 200 OK\r\nContent-Length: geheim-16\r\n\r\n")},
 	{"a bad chunk", says("application/json", `{}`), raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ngeheim-17\r\n")},
+	{"a query", says("application/json", `{"customer":"geheim-19"}`), says("application/json", `{"customer":"geheim-20"}`)},
 	{"another protocol", says("application/json", `{}`), raw("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: geheim-18\r\n\r\n")},
 }
 
@@ -99,15 +100,19 @@ func TestNothingIsShownThatIsNotTo(t *testing.T) {
 				Router("billing", host("billing"), "billing", middleware)})
 			header := http.Header{"Authorization": {"Bearer keks-7"}, "Cookie": {"session=keks-8"}, "X-Ledger": {"DE0212030000"}}
 			for i := range confidential {
-				_, err := send(traefik, "billing", "POST", fmt.Sprintf("/invoices/%d?iban=%s&token=%s", i, ignored, credential), header, strings.NewReader(`{"iban":"DE0212030000","token":"keks-9"}`))
+				method := "POST"
+				if confidential[i].name == "a query" {
+					method = "GET" // which can be repeated, so that there is a command for it
+				}
+				_, err := send(traefik, "billing", method, fmt.Sprintf("/invoices/%d?iban=%s&token=%s", i, ignored, credential), header, strings.NewReader(`{"iban":"DE0212030000","token":"keks-9"}`))
 				if err != nil {
 					t.Fatal(err)
 				}
 			}
 			r := settled(t, traefik, middleware)
 			// After some failures in a row nothing says that the shadow answers anybody.
-			if n := r.Compared["mismatch"]; n < 13 || n > 16 || n+r.Compared["skipped"] != int64(len(confidential)) {
-				t.Fatalf("%v compared, skipped for %v, want 13 that differ at least: %+v", r.Compared, r.Skipped, r.Comparison.Differences)
+			if n := r.Compared["mismatch"]; n < 14 || n > 17 || n+r.Compared["skipped"] != int64(len(confidential)) {
+				t.Fatalf("%v compared, skipped for %v, want 14 that differ at least: %+v", r.Compared, r.Skipped, r.Comparison.Differences)
 			}
 			var logged strings.Builder
 			for line := range strings.Lines(traefik.Log()) {
@@ -119,7 +124,7 @@ func TestNothingIsShownThatIsNotTo(t *testing.T) {
 				t.Errorf("the plugin has logged %q, want that the shadow failed", logged.String())
 			}
 			everything := map[string]string{"the log": logged.String()}
-			for _, path := range []string{"/", "/?refresh=0", "/report.json", "/metrics"} {
+			for _, path := range []string{"/", "/?refresh=0", "/report.json", "/mismatches.ndjson", "/gate?always200=true&min=1&middleware=" + middleware, "/metrics"} {
 				everything[path] = reported(t, traefik, path)
 			}
 			for where, text := range everything {
@@ -129,7 +134,10 @@ func TestNothingIsShownThatIsNotTo(t *testing.T) {
 					}
 				}
 			}
-			for _, where := range []string{"/", "/report.json"} {
+			if commands := strings.Count(everything["/mismatches.ndjson"], "curl -g"); (commands > 0) != (test.show == "values") {
+				t.Errorf("%d commands that repeat a request", commands)
+			}
+			for _, where := range []string{"/", "/report.json", "/mismatches.ndjson"} {
 				if !strings.Contains(everything[where], test.shown) {
 					t.Errorf("%s does not have %q, so that this shows nothing", where, test.shown)
 				}
