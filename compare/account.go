@@ -85,12 +85,13 @@ type endpoint struct {
 	liveTook, shadowTook []time.Duration
 }
 
-// A kind is the pairs that differ in the same things.
+// A kind is the pairs that differ in the same things. into is no *kind, for that would be one
+// type too many that refers back to itself: see yaegivet.
 type kind struct {
 	groups []string
 	count  int64
-	into   *kind  // what has taken its place; nil: nothing
-	judged string // by the latest snapshot
+	into   interface{} // the *kind that has taken its place; nil: none
+	judged string      // by the latest snapshot
 }
 
 func newAccount(rules *Rules) *account {

@@ -41,12 +41,15 @@ func (i *interval) note(k *kind, n int64) {
 // crowd is the kind of pairs that are not told apart.
 var crowd = &kind{groups: []string{more}, judged: Undecided}
 
-// newest is the kind that has taken the place of another, where groups have become one.
+// newestKind is the kind that has taken the place of another, where groups have become one.
 func newestKind(k *kind) *kind {
-	for k.into != nil {
-		k = k.into
+	for {
+		into, ok := k.into.(*kind)
+		if !ok {
+			return k
+		}
+		k = into
 	}
-	return k
 }
 
 // timeline returns the intervals as they are judged now. The kinds have been judged.
