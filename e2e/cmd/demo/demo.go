@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,11 +27,11 @@ var errWrong = errors.New("something above is not as it should be, see the lines
 // A demo is what its sections share.
 type demo struct {
 	*printer
-	opts    options
-	example *example
-	live    *testbed.Upstream
-	shadow  *testbed.Upstream
-	traefik *testbed.Traefik
+	opts                  options
+	live, shadow, control *testbed.Upstream
+	static                map[string]any
+	dynamic               testbed.Dynamic
+	traefik               *testbed.Traefik
 
 	release func() // ends the shadow's hanging
 	made    int    // calls so far
@@ -44,15 +46,18 @@ func run(ctx context.Context, stdout io.Writer, opts options) error {
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}
-	for _, section := range []func(context.Context) error{
-		d.showMirroring, d.showShadowDown, d.showShadowHanging, d.showShadowBack, d.showComparing,
+	for _, section := range []func(context.Context) (conclusion string, err error){
+		d.showMirroring, d.showShadowDown, d.showShadowHanging, d.showShadowBack, d.showComparing, d.showControl,
 	} {
-		if err := section(ctx); err != nil {
+		conclusion, err := section(ctx)
+		if err != nil {
 			return err
 		}
 		if d.wrong {
 			return errWrong
 		}
+		d.line("")
+		d.note(green, conclusion)
 	}
 	if opts.keep {
 		return d.keepRunning(ctx)
@@ -64,29 +69,52 @@ func run(ctx context.Context, stdout io.Writer, opts options) error {
 	return nil
 }
 
-// prepare starts the upstreams and Traefik.
+// prepare starts the upstreams, and Traefik with the two files of the examples folder.
+// Nothing in them is changed but addresses.
 func (d *demo) prepare(ctx context.Context) (err error) {
-	if d.example, err = loadExample(); err != nil {
+	for _, u := range []struct {
+		at     **testbed.Upstream
+		answer billing
+	}{
+		{&d.live, billing{"billing", halfUp, euros}},
+		{&d.shadow, billing{"billing-next", halfToEven, euros}},
+		{&d.control, billing{"billing-old", halfUp, euros}},
+	} {
+		// Sizes and checksums are all that is shown of bodies.
+		if *u.at, err = testbed.NewUpstream(testbed.UpstreamOptions{Name: u.answer.name, Handler: u.answer, BodyLimit: 1}); err != nil {
+			return err
+		}
+	}
+	root, err := testbed.RepoRoot()
+	if err != nil {
 		return err
 	}
-	// Sizes and checksums are all that is shown of bodies.
-	const bodyLimit = 1
-	if d.live, err = testbed.NewUpstream(testbed.UpstreamOptions{
-		Name: "billing", Handler: billing{"billing", halfUp}, BodyLimit: bodyLimit,
-	}); err != nil {
+	if d.static, err = testbed.LoadYAML(filepath.Join(root, "examples", "traefik.yml")); err != nil {
 		return err
 	}
-	if d.shadow, err = testbed.NewUpstream(testbed.UpstreamOptions{
-		Name: "billing-next", Handler: billing{"billing-next", halfToEven}, BodyLimit: bodyLimit,
-	}); err != nil {
+	if d.dynamic, err = testbed.LoadYAML(filepath.Join(root, "examples", "dynamic.yml")); err != nil {
 		return err
 	}
-	d.example.pointAt(d.live.URL(), d.shadow.URL())
+	// testbed gives Traefik a free port and writes the dynamic file: these two
+	// are taken out, so that its own stand.
+	for _, path := range [][]any{{"entryPoints", testbed.Web, "address"}, {"providers", "file", "filename"}} {
+		if _, err = testbed.Take(d.static, path); err != nil {
+			return fmt.Errorf("examples/traefik.yml: %w", err)
+		}
+	}
+	d.dynamic.Service("billing", d.live.URL())
+	d.set(d.shadow.URL(), "url")
+
 	d.line("%s", d.in(bold, "Mirror in a real Traefik, configured by examples/traefik.yml and examples/dynamic.yml"))
 	d.line("")
 	d.note("", "Clients are served by billing, the live upstream. "+
 		"The plugin sends a copy of each request to billing-next, the shadow, compares its answers with billing's, and throws them away.")
 	return d.startTraefik(ctx)
+}
+
+// set sets an option of the example's mirror, for the next reload.
+func (d *demo) set(value any, option ...string) {
+	d.dynamic.Set(value, append([]string{"http", "middlewares", "shadow-billing", "plugin", testbed.MirrorKey}, option...)...)
 }
 
 func (d *demo) startTraefik(ctx context.Context) error {
@@ -97,8 +125,8 @@ func (d *demo) startTraefik(ctx context.Context) error {
 	}
 	defer d.waiting("starting Traefik")()
 	d.traefik, err = testbed.Start(ctx, testbed.Options{
-		Static:    d.example.static,
-		Dynamic:   d.example.dynamic,
+		Static:    d.static,
+		Dynamic:   d.dynamic,
 		MirrorDir: d.opts.mirrorDir,
 		LogLevel:  "ERROR", // Traefik's default, and so what the example has
 	})
@@ -117,22 +145,22 @@ func (d *demo) stopTraefik() error {
 
 func (d *demo) close() {
 	d.stopTraefik()
-	for _, u := range []*testbed.Upstream{d.live, d.shadow} {
+	for _, u := range []*testbed.Upstream{d.live, d.shadow, d.control} {
 		if u != nil {
 			u.Stop()
 		}
 	}
 }
 
-// makeCalls makes the calls one after the other.
-func (d *demo) makeCalls(ctx context.Context, calls ...call) []result {
+// makeCalls makes the calls one after the other. It fails only when ctx ends.
+func (d *demo) makeCalls(ctx context.Context, calls ...call) ([]result, error) {
 	defer d.waiting("sending requests")()
 	var results []result
 	for _, c := range calls {
 		d.made++
 		results = append(results, c.send(ctx, d.traefik.Client(), d.traefik.URL(""), fmt.Sprintf("demo-%03d", d.made)))
 	}
-	return results
+	return results, ctx.Err()
 }
 
 // verdict is good, or the fault, which makes the demo fail.
@@ -144,110 +172,101 @@ func (d *demo) verdict(fault, good string) string {
 	return faultSign + fault
 }
 
-func (d *demo) showMirroring(ctx context.Context) error {
+// fail tells a fault that is in no table.
+func (d *demo) fail(format string, args ...any) {
+	d.note(red, d.verdict(fmt.Sprintf(format, args...), ""))
+}
+
+func (d *demo) showMirroring(ctx context.Context) (string, error) {
 	d.headline("1. What live gets, the shadow gets too")
-	results := d.makeCalls(ctx, calls()...)
-	d.waitForCopies(ctx, results)
-	// A copy that should not be made would take as long as those that should.
-	time.Sleep(300 * time.Millisecond)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	ok := d.compare(results)
-	if err := d.checkAgreement(ctx, int64(len(mirroredCalls()))); err != nil {
-		return err
+	if err := d.exchange(ctx, "same", true, calls()...); err != nil {
+		return "", err
 	}
 	d.line("")
 	d.note(dim, "GOT is the body's size in bytes and the first 8 digits of its SHA-256 sum.")
 	d.note(dim, "\"same\" means that method, URL and headers are equal too. STATUS is what the client gets.")
-	d.conclusion(ok,
-		"Live got everything, and the shadow a copy of all but the bodies above maxBodySize.",
-		"Not every request was answered and mirrored as it should be.")
-	return nil
+	return "Live got everything, and the shadow a copy of all but the bodies above maxBodySize.",
+		d.checkAgreement(ctx, int64(len(mirroredCalls())))
 }
 
-// waitForCopies waits until the shadow has got all that it should.
-func (d *demo) waitForCopies(ctx context.Context, results []result) {
-	d.until(ctx, 5*time.Second, "waiting for the copies", func() bool {
-		for _, r := range results {
-			if !r.tooLarge && len(r.arrivals(d.shadow)) == 0 {
-				return false
-			}
-		}
-		return true
-	})
+// exchange makes the calls and prints what live and the shadow got of them; copied says
+// whether the shadow should have got its copies.
+func (d *demo) exchange(ctx context.Context, good string, copied bool, calls ...call) error {
+	results, err := d.makeCalls(ctx, calls...)
+	if err != nil {
+		return err
+	}
+	if copied {
+		d.until(ctx, 5*time.Second, "waiting for the copies", func() bool {
+			return !slices.ContainsFunc(results, func(r result) bool { return !r.tooLarge && len(r.arrivals(d.shadow)) == 0 })
+		})
+		// A copy that should not be made would take as long as those that should.
+		time.Sleep(300 * time.Millisecond)
+	}
+	if ctx.Err() == nil {
+		d.tell(results, good, copied)
+	}
+	return ctx.Err()
 }
 
-// compare prints what live and shadow got of the calls and reports whether it
-// is what it should be.
-func (d *demo) compare(results []result) bool {
-	rows := [][]string{{"REQUEST", "STATUS", "LIVE GOT", "SHADOW GOT", "VERDICT"}}
-	ok := true
+// tell prints what live and the shadow got of the calls.
+func (d *demo) tell(results []result, good string, copied bool) {
+	rows := [][]string{{"REQUEST", "STATUS", "TIME", "LIVE GOT", "SHADOW GOT", "VERDICT"}}
 	for _, r := range results {
-		good := "same"
-		if r.tooLarge {
-			good = "not mirrored: above maxBodySize"
-		}
-		fault := r.liveFault(d.live)
-		if fault == "" {
+		fault, good := r.liveFault(d.live), good
+		if fault == "" && copied {
 			fault = r.copyFault(d.live, d.shadow)
 		}
-		ok = ok && fault == ""
-		rows = append(rows, []string{r.name, fmt.Sprint(r.status), bodiesOf(r.arrivals(d.live)),
-			bodiesOf(r.arrivals(d.shadow)), d.verdict(fault, good)})
+		if r.tooLarge {
+			good = "above maxBodySize"
+		}
+		rows = append(rows, []string{r.name, fmt.Sprint(r.status), fmt.Sprintf("%.1f ms", 1000*r.took.Seconds()),
+			bodyOf(r.arrivals(d.live)), bodyOf(r.arrivals(d.shadow)), d.verdict(fault, good)})
 	}
 	d.table(rows)
-	return ok
 }
 
-func (d *demo) showShadowDown(ctx context.Context) error {
+const untouched = "Live answered every request at once, as it always does."
+
+func (d *demo) showShadowDown(ctx context.Context) (string, error) {
 	d.headline("2. The shadow is stopped: live does not notice")
 	d.shadow.Stop()
 	// For Traefik to hear of the connections that it kept: a copy on one of them would
 	// fail in another way, and only the first failure is logged at once.
 	time.Sleep(300 * time.Millisecond)
-	return d.showLive(ctx, "down", "connection refused")
+	if err := d.exchange(ctx, "live untouched", false, mirroredCalls()...); err != nil {
+		return "", err
+	}
+	return untouched, d.showLog(ctx, "connection refused")
 }
 
-func (d *demo) showShadowHanging(ctx context.Context) error {
+func (d *demo) showShadowHanging(ctx context.Context) (string, error) {
 	d.headline("3. The shadow hangs, taking requests without ever answering: live does not notice")
 	if err := d.shadow.Restart(); err != nil {
-		return err
+		return "", err
 	}
-	d.shadow.Reset()
 	d.release = d.shadow.Hang()
 	// The plugin logs the first failure and then a summary a minute: a fresh
 	// Traefik has not logged its first one yet.
 	if err := d.stopTraefik(); err != nil {
-		return err
+		return "", err
 	}
 	if err := d.startTraefik(ctx); err != nil {
-		return err
+		return "", err
 	}
 	d.note(dim, "Traefik was restarted: the plugin logs a first failure at once, and later ones once a minute.")
 	d.line("")
-	return d.showLive(ctx, "hangs", "timeout")
+	if err := d.exchange(ctx, "live untouched", true, mirroredCalls()...); err != nil {
+		return "", err
+	}
+	return untouched, d.showLog(ctx, "timeout")
 }
 
-// showLive shows how live fares while the shadow does not answer, and what the
-// plugin logs about it, which must contain logged.
-func (d *demo) showLive(ctx context.Context, shadow, logged string) error {
-	results := d.makeCalls(ctx, mirroredCalls()...)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	rows := [][]string{{"REQUEST", "STATUS", "TIME", "LIVE GOT", "SHADOW", "VERDICT"}}
-	ok := true
-	for _, r := range results {
-		fault := r.liveFault(d.live)
-		ok = ok && fault == ""
-		rows = append(rows, []string{r.name, fmt.Sprint(r.status), inMilliseconds(r.took),
-			bodiesOf(r.arrivals(d.live)), shadow, d.verdict(fault, "live untouched")})
-	}
-	d.table(rows)
+// showLog prints what the plugin logs about its shadow, which must contain want.
+func (d *demo) showLog(ctx context.Context, want string) error {
 	d.line("")
-	told := d.until(ctx, 10*time.Second, "waiting for the plugin to log it (the example's timeout is "+d.example.timeout+")",
-		func() bool { return strings.Contains(strings.Join(d.pluginLog(), "\n"), logged) })
+	told := d.until(ctx, 10*time.Second, "waiting for the plugin to log it, which takes until the example's timeout",
+		func() bool { return strings.Contains(strings.Join(d.pluginLog(), "\n"), want) })
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -256,14 +275,8 @@ func (d *demo) showLive(ctx context.Context, shadow, logged string) error {
 		d.quote(l)
 	}
 	if !told {
-		d.note(red, d.verdict(fmt.Sprintf("no line there says %q", logged), ""))
+		d.fail("no line there says %q", want)
 	}
-	// A shadow that nothing was sent to cannot hold anybody up.
-	if shadow == "hangs" && d.shadow.Count() == 0 {
-		d.note(red, d.verdict("the shadow was sent nothing", ""))
-		ok = false
-	}
-	d.conclusion(ok, "Live answered every request at once, as it always does.", "Live was affected by its shadow.")
 	return nil
 }
 
@@ -280,31 +293,20 @@ func (d *demo) pluginLog() []string {
 	return lines
 }
 
-func inMilliseconds(t time.Duration) string {
-	return fmt.Sprintf("%.1f ms", float64(t.Microseconds())/1000)
-}
-
-func (d *demo) showShadowBack(ctx context.Context) error {
+func (d *demo) showShadowBack(ctx context.Context) (string, error) {
 	d.headline("4. The shadow answers again: it gets its copies again")
 	d.release()
 	begun := time.Now()
-	var last result
+	var last []result
 	// A mirror may leave a shadow alone for a while after failures.
-	back := d.until(ctx, 20*time.Second, "sending an invoice every quarter of a second until one is mirrored", func() bool {
-		last = d.makeCalls(ctx, jsonInvoice())[0]
-		for begun := time.Now(); time.Since(begun) < 250*time.Millisecond && ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
-			if len(last.arrivals(d.shadow)) > 0 {
-				return true
-			}
-		}
-		return false
+	d.until(ctx, 20*time.Second, "sending an invoice every quarter of a second until one is mirrored", func() bool {
+		last, _ = d.makeCalls(ctx, jsonInvoice())
+		return d.until(ctx, 250*time.Millisecond, "", func() bool { return len(last[0].arrivals(d.shadow)) > 0 })
 	})
 	took := time.Since(begun)
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return "", ctx.Err()
 	}
-	ok := d.compare([]result{last}) && back
-	d.conclusion(ok, fmt.Sprintf("The shadow gets copies again, %.1f s after it came back, with nothing done to Traefik.", took.Seconds()),
-		"The shadow gets nothing, or not what it should.")
-	return nil
+	d.tell(last, "same", true)
+	return fmt.Sprintf("The shadow gets copies again, %.1f s after it came back, with nothing done to Traefik.", took.Seconds()), nil
 }

@@ -12,50 +12,28 @@ import (
 	"github.com/trafficshadow/mirror/e2e/testbed"
 )
 
-// keepRunning serves on the ports that the example files name until the context
-// ends, and tells what the upstreams get.
+// keepRunning leaves everything running until the context ends, and tells what the
+// upstreams get.
 func (d *demo) keepRunning(ctx context.Context) error {
-	d.headline("6. Running until Ctrl-C")
-	var fronts []*front
-	for _, f := range []struct{ name, address, to string }{
-		{"Traefik", d.example.webAddress, d.traefik.Addr(testbed.Web)},
-		{"billing", d.example.liveURL, d.live.Addr()},
-		{"billing-next", d.example.shadowURL, d.shadow.Addr()},
-	} {
-		front, err := d.publish(f.name, f.address, f.to)
-		if err != nil {
-			return err
-		}
-		defer front.close()
-		fronts = append(fronts, front)
-	}
-	web, live, shadow := fronts[0], fronts[1], fronts[2]
-
-	d.example.pointAt("http://"+live.from, "http://"+shadow.from)
-	if err := d.traefik.Reload(ctx, d.example.dynamic); err != nil {
-		return err
-	}
-	if err := d.traefik.CheckRouters(ctx); err != nil {
-		return err
-	}
-	d.line("  %-12s  http://%s%s", "the report", web.from, reportPath)
-	// The shadow has another address now, and so the report begins anew.
-	if !d.sendDrafts(ctx) {
-		return errWrong
-	}
-	d.line("")
-	d.line(howTo, "http://"+web.from+"/invoices")
-
-	d.live.Reset()
-	d.shadow.Reset()
+	d.headline("7. Running until Ctrl-C")
+	d.line("  %-12s  %s", "Traefik", d.traefik.URL(""))
+	d.line("  %-12s  %s", "the report", d.traefik.URL(reportPath))
 	tellCtx, silence := context.WithCancel(ctx)
 	defer silence()
 	var tellers sync.WaitGroup
-	tellers.Go(func() { d.tellRequests(tellCtx, "billing", d.live) })
-	tellers.Go(func() { d.tellRequests(tellCtx, "billing-next", d.shadow) })
+	tell := func(name string, u *testbed.Upstream) {
+		d.line("  %-12s  %s", name, u.URL())
+		u.Reset()
+		tellers.Go(func() { d.tellRequests(tellCtx, name, u) })
+	}
+	tell("billing", d.live)
+	tell("billing-next", d.shadow)
+	tell("billing-old", d.control)
+	d.line("")
+	d.line(howTo, d.traefik.URL("/invoices"))
 	tellers.Go(func() { d.tellLog(tellCtx) })
 	if d.opts.commands != nil {
-		go d.obey(shadow)
+		go d.obey()
 	}
 	select {
 	case <-ctx.Done():
@@ -70,25 +48,6 @@ func (d *demo) keepRunning(ctx context.Context) error {
 	return nil
 }
 
-// publish opens a front on the port of the address, or on a free one where that
-// is taken.
-func (d *demo) publish(name, address, to string) (*front, error) {
-	port, err := portOf(address)
-	if err != nil {
-		return nil, fmt.Errorf("the example's address of %s: %w", name, err)
-	}
-	f, err := newFront(port, to)
-	if err == nil {
-		d.line("  %-12s  http://%s", name, f.from)
-		return f, nil
-	}
-	if f, err = newFront("0", to); err != nil {
-		return nil, err
-	}
-	d.line("  %-12s  http://%s, because port %s is taken", name, f.from, port)
-	return f, nil
-}
-
 const howTo = `  In another terminal, try
 
     an invoice:
@@ -99,6 +58,9 @@ const howTo = `  In another terminal, try
       curl -i %[1]s/drafts -H 'Content-Type: application/json' \
         -d '{"number":"2024-0119","lines":[{"text":"Domain","net":"1.50"}]}'
 
+    what an invoice comes to, of which billing-next tells a hundred times as much:
+      curl -i %[1]s/2024-0117
+
     a chunked upload:
       seq 20000 | curl -i %[1]s/import \
         -H 'Transfer-Encoding: chunked' --data-binary @-
@@ -108,7 +70,7 @@ const howTo = `  In another terminal, try
 
   Here, type a word and Enter to do something to the shadow: stop, hang, start
 
-  What billing and billing-next get, and what the plugin logs:
+  What billing, billing-next and billing-old get, and what the plugin logs:
 `
 
 // tellRequests prints a line for each request that the upstream gets.
@@ -153,30 +115,31 @@ func (d *demo) tellLog(ctx context.Context) {
 }
 
 // obey does to the shadow what the user types.
-func (d *demo) obey(shadow *front) {
-	release := func() {}
+func (d *demo) obey() {
+	release, stopped := func() {}, false
 	words := bufio.NewScanner(d.opts.commands)
 	for words.Scan() {
 		switch word := strings.TrimSpace(words.Text()); word {
 		case "":
 		case "stop":
-			shadow.close()
+			d.shadow.Stop()
+			stopped = true
 			d.line("  billing-next is down")
-		case "hang":
-			if err := shadow.open(); err != nil {
-				d.line("  %v", err)
+		case "hang", "start":
+			release()
+			if stopped {
+				if err := d.shadow.Restart(); err != nil {
+					d.line("  %v", err)
+					continue
+				}
+				stopped = false
+			}
+			if word == "start" {
+				d.line("  billing-next is up")
 				continue
 			}
-			release()
 			release = d.shadow.Hang()
 			d.line("  billing-next takes requests and does not answer")
-		case "start":
-			release()
-			if err := shadow.open(); err != nil {
-				d.line("  %v", err)
-				continue
-			}
-			d.line("  billing-next is up")
 		default:
 			d.line("  %q is not one of: stop, hang, start", word)
 		}

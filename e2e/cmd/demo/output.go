@@ -59,16 +59,6 @@ func (p *printer) quote(text string) {
 	}
 }
 
-// conclusion is the last line of a section.
-func (p *printer) conclusion(ok bool, good, bad string) {
-	p.line("")
-	if ok {
-		p.note(green, good)
-	} else {
-		p.note(red, bad)
-	}
-}
-
 // table prints rows in columns; the first row is the header. The last column is
 // the verdict, in which a fault begins with faultSign.
 func (p *printer) table(rows [][]string) {
