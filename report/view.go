@@ -110,6 +110,7 @@ var (
 	undecided   = status{Word: "Undecided", Class: "warn", Shape: "M5 6V4L8 2.5 11 4V6L8 8.5V10.5M8 13V13.5", rank: 5}
 	early       = status{Word: "Too early", Class: "calm", Shape: "M8 2.5V8L11.5 10.5", rank: 4}
 	nothingYet  = status{Word: "Nothing yet", Class: "calm", Shape: "M3 8V8.1M8 8V8.1M13 8V8.1", rank: 3}
+	removed     = status{Word: "Removed", Class: "calm", Shape: "M2.5 4H13.5M6 4V2.5H10V4M4.5 4 5.5 13.5H10.5L11.5 4", rank: 2}
 	notCompared = status{Word: "Not comparing", Class: "calm", Shape: "M3 8H13", rank: 2}
 	agrees      = status{Word: "Agrees", Class: "good", Shape: "M2.5 8.5 6.5 12.5 13.5 3.5", rank: 1}
 
@@ -237,6 +238,8 @@ func statusOf(m *Middleware) status {
 	switch {
 	case m.ConfigErrors > 0:
 		return mistaken
+	case m.Removed != nil && !compared:
+		return removed
 	case m.State.Paused && !compared:
 		return pausing
 	case m.State.Failing && !compared:

@@ -29,6 +29,9 @@ func TestStatusIsThePlainestThingThatCanBeSaid(t *testing.T) {
 		{"paused, for it is failing", func(m *Middleware) { m.State.Failing = true; m.State.Paused = true; m.Comparison = nil }, "Paused"},
 		{"failing, as the headline of what was compared", func(m *Middleware) { m.State.Failing = true }, "Differs"},
 		{"paused, as the headline of what was compared", func(m *Middleware) { m.State.Paused = true }, "Differs"},
+		{"removed before anything was compared", func(m *Middleware) { m.Removed = &generated; m.Comparison.State = compare.StateNone }, "Removed"},
+		{"removed, and not comparing", func(m *Middleware) { m.Removed = &generated; m.Comparison = nil }, "Removed"},
+		{"removed, as the headline of what was compared", func(m *Middleware) { m.Removed = &generated }, "Differs"},
 		{"many failures, but not of late", func(m *Middleware) { m.Failed["timeout"] = 2500 }, "Differs"},
 	}
 	for _, test := range tests {
