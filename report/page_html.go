@@ -110,9 +110,11 @@ thead .key-live { color: var(--live); } thead .key-shadow { color: var(--shadow)
 .number { text-align: right; white-space: nowrap; }
 .scroll { overflow-x: auto; }
 .scroll table { overflow-wrap: normal; }
-.wide th, .wide td { padding-right: .6rem; }
+.wide th, .wide td { padding-right: .5rem; }
 .wide td.number { white-space: normal; }
 .wide td.number span { white-space: nowrap; }
+.wide tbody th { overflow-wrap: anywhere; min-width: 6.5rem; }
+.difference pre { padding: .3rem .6rem; margin: .2rem 0 .5rem; }
 .reason { white-space: nowrap; }
 .matrix { width: auto; }
 .matrix th, .matrix td { padding: .35rem .75rem; }

@@ -157,11 +157,15 @@ const (
 	timesHundred = "×100"
 )
 
-// tellHeadline prints what the report says in one line, which must be want.
-func (d *demo) tellHeadline(c *report.Comparison, state, want string) {
+// tellHeadline prints what the report says in one line, which must be want, and the reason
+// that it must give for the state, if any.
+func (d *demo) tellHeadline(c *report.Comparison, state, want, reason string) {
 	d.quote(c.State + ": " + c.Headline)
-	if c.State != state || c.Headline != want {
-		d.fail("it should say %s: %s", state, want)
+	if reason != "" {
+		d.quote("because " + strings.Join(c.Reasons, "; "))
+	}
+	if c.State != state || c.Headline != want || reason != "" && !slices.Contains(c.Reasons, reason) {
+		d.fail("it should say %s: %s %s", state, want, reason)
 	}
 }
 
@@ -197,7 +201,7 @@ func (d *demo) showComparing(ctx context.Context) (string, error) {
 	}
 	d.line("")
 	d.note("", "They count for what was compared before, too: nothing has to be sent again. /mirror/report.json says:")
-	d.tellHeadline(c, compare.StateDiffers, fmt.Sprintf("%d of %d answers really differ (%v%%)", wrong, c.Compared, float64(wrong*10000/c.Compared)/100))
+	d.tellHeadline(c, compare.StateDiffers, fmt.Sprintf("%d of %d answers really differ (%v%%)", wrong, c.Compared, float64(wrong*10000/c.Compared)/100), "")
 	return fmt.Sprintf("The plugin has found the %d invoices for which it matters, and what is wrong with them.", wrong), nil
 }
 
@@ -224,7 +228,8 @@ func (d *demo) showControl(ctx context.Context) (string, error) {
 	}
 	d.note("", "What differs in every answer, and is another value each time, may be a mistake, or made anew for each answer as ids and times are. "+
 		"Nothing here tells which, and the plugin does not guess: it is undecided, never green. /mirror/report.json says:")
-	d.tellHeadline(c, compare.StateUndecided, fmt.Sprintf("%d of %[1]d answers differ in what cannot be decided (100%%)", askedFor))
+	d.tellHeadline(c, compare.StateUndecided, fmt.Sprintf("%d of %[1]d answers differ in what cannot be decided (100%%)", askedFor),
+		fmt.Sprintf("%d pairs differ in what cannot be told from noise", askedFor))
 
 	d.line("")
 	d.note("", "Now billing-old, a second instance of billing's version, is made the control: it gets what billing-next gets, "+
@@ -241,7 +246,7 @@ func (d *demo) showControl(ctx context.Context) (string, error) {
 		return "", err
 	}
 	d.note("", fmt.Sprintf("billing-old answered as billing did, %d times of %[1]d, so it is the new build. /mirror/report.json says:", askedFor))
-	d.tellHeadline(c, compare.StateDiffers, fmt.Sprintf("%d of %[1]d answers really differ (100%%)", askedFor))
+	d.tellHeadline(c, compare.StateDiffers, fmt.Sprintf("%d of %[1]d answers really differ (100%%)", askedFor), "")
 	return "Where the plugin cannot know it says so, and where a control tells, the mistake is caught.", nil
 }
 
