@@ -122,7 +122,7 @@ func TestAlertsFire(t *testing.T) {
 			}
 		}, []string{"MirrorMisconfigured"}},
 		{"a mirror is gone", &billing{}, &billing{}, nil, func(t *testing.T, s *scene) {
-			s.start(t) // another Traefik, in whose configuration the mirror has another name
+			// The mirror has another name now. The one of before is removed in ten seconds.
 			s.reload(t, "        - shadow-billing\n", "        - shadow-invoices\n", "    shadow-billing:\n", "    shadow-invoices:\n")
 		}, []string{"MirrorGone"}},
 		{"the shadow is down", &billing{}, &billing{}, nil, func(t *testing.T, s *scene) {
