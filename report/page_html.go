@@ -113,7 +113,7 @@ thead .key-live { color: var(--live); } thead .key-shadow { color: var(--shadow)
 .wide th, .wide td { padding-right: .5rem; }
 .wide td.number { white-space: normal; }
 .wide td.number span { white-space: nowrap; }
-.wide tbody th { overflow-wrap: anywhere; min-width: 6.5rem; }
+.wide tbody th { overflow-wrap: anywhere; min-width: 5.5rem; }
 .difference pre { padding: .3rem .6rem; margin: .2rem 0 .5rem; }
 .reason { white-space: nowrap; }
 .matrix { width: auto; }
