@@ -17,21 +17,26 @@ func TestSlowerIsSaidOnlyBeyondChance(t *testing.T) {
 	tests := []struct {
 		name    string
 		n       int
-		slower  func(i int) time.Duration
+		by      time.Duration // the shadow is slower, in each so many pairs
+		each    int
 		want    [3]int
 		toldFor [3]bool
 	}{
-		{"as fast", 4000, func(int) time.Duration { return 0 }, [3]int{}, [3]bool{true, true, true}},
-		{"20 ms slower", 4000, func(int) time.Duration { return 20 * time.Millisecond }, [3]int{1, 1, 1}, [3]bool{true, true, true}},
-		{"20 ms faster", 4000, func(int) time.Duration { return -20 * time.Millisecond }, [3]int{-1, -1, -1}, [3]bool{true, true, true}},
-		{"a second slower in three of a hundred", 4000, func(i int) time.Duration { return time.Duration(b2i(i%33 == 0)) * time.Second }, [3]int{0, 1, 1}, [3]bool{true, true, true}},
-		{"a second slower, in few pairs", 120, func(int) time.Duration { return time.Second }, [3]int{1, 1, 0}, [3]bool{true, true, false}},
-		{"a second slower, in very few", 19, func(int) time.Duration { return time.Second }, [3]int{}, [3]bool{}},
+		{"as fast", 4000, 0, 1, [3]int{}, [3]bool{true, true, true}},
+		{"20 ms slower", 4000, 20 * time.Millisecond, 1, [3]int{1, 1, 1}, [3]bool{true, true, true}},
+		{"20 ms faster", 4000, -20 * time.Millisecond, 1, [3]int{-1, -1, -1}, [3]bool{true, true, true}},
+		{"a second slower in three of a hundred", 4000, time.Second, 33, [3]int{0, 1, 1}, [3]bool{true, true, true}},
+		{"a second slower, in few pairs", 120, time.Second, 1, [3]int{1, 1, 0}, [3]bool{true, true, false}},
+		{"a second slower, in very few", 19, time.Second, 1, [3]int{}, [3]bool{}},
 	}
 	for _, test := range tests {
 		a := &Account{Difference: &latency.Differences{}}
 		for i := 0; i < test.n; i++ {
-			a.Difference.Add(service() + test.slower(i) - service())
+			less := service() - service()
+			if i%test.each == 0 {
+				less += test.by
+			}
+			a.Difference.Add(less)
 		}
 		for i, q := range []float64{0.5, 0.9, 0.99} {
 			sign, enough := a.Slower(q)
