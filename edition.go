@@ -123,7 +123,10 @@ func (e *editions) current(metrics bool) *edition {
 			return last
 		}
 	}
-	fresh := &edition{document: document(now, !metrics), made: now, forms: map[string][]byte{}}
+	// It is as old as it is from here on: with many mirrors it may take a second to make, and
+	// would be too old at once.
+	fresh := &edition{document: document(now, !metrics), forms: map[string][]byte{}}
+	fresh.made = e.now()
 	if metrics {
 		e.metrics = fresh
 	} else {
