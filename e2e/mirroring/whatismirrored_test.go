@@ -19,7 +19,7 @@ import (
 	"github.com/trafficshadow/mirror/report"
 )
 
-// A row is one of README.md's table of what is mirrored, and the test of it.
+// A row is one of docs/behaviour.md's table of what is mirrored, and the test of it.
 type row struct {
 	first   string           // the row's first cell
 	mirrors []testbed.Values // a middleware for each, beside url
@@ -369,7 +369,7 @@ func (m *rowMirror) agrees(told fates) bool {
 	return maps.Equal(told, m.want)
 }
 
-// tableRows are the rows of README.md's table of what is mirrored: the second cell by
+// tableRows are the rows of docs/behaviour.md's table of what is mirrored: the second cell by
 // the first.
 func tableRows(t *testing.T) map[string]string {
 	t.Helper()
@@ -377,7 +377,7 @@ func tableRows(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	text, err := os.ReadFile(filepath.Join(root, "docs", "behaviour.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -388,27 +388,27 @@ func tableRows(t *testing.T) map[string]string {
 	for _, line := range strings.Split(table, "\n") {
 		cells := strings.Split(strings.Trim(line, "| "), " | ")
 		if len(cells) != 2 {
-			t.Fatalf("README.md: %q is no row of two cells", line)
+			t.Fatalf("docs/behaviour.md: %q is no row of two cells", line)
 		}
 		rows[cells[0]] = cells[1]
 	}
 	return rows
 }
 
-// README.md says what is mirrored and what is not. Each of its rows is true: live is as
+// docs/behaviour.md says what is mirrored and what is not. Each of its rows is true: live is as
 // without the plugin, the shadow gets what the row says, and the reason is counted.
 func TestWhatIsMirroredIsWhatTheTableSays(t *testing.T) {
 	table := tableRows(t)
 	for first := range table {
 		if !slices.ContainsFunc(mirroredRows, func(r row) bool { return r.first == first }) {
-			t.Errorf("README.md has a row that is not tested: %s", first)
+			t.Errorf("docs/behaviour.md has a row that is not tested: %s", first)
 		}
 	}
 	dynamic := testbed.Dynamic{}.Report()
 	all := make([][]*rowMirror, len(mirroredRows))
 	for i, r := range mirroredRows {
 		if table[r.first] == "" {
-			t.Errorf("README.md has no row: %s", r.first)
+			t.Errorf("docs/behaviour.md has no row: %s", r.first)
 		}
 		if r.mirrors == nil {
 			r.mirrors = []testbed.Values{{}}
