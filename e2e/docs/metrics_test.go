@@ -13,7 +13,7 @@ import (
 func quoted(words []string) string { return "`" + strings.Join(words, "`, `") + "`" }
 
 // The documentation has the metrics of the code, all of them, in its order, with the same
-// meaning, and the values of their labels.
+// meaning, and the values of their labels. Each has an anchor, to be linked to.
 func TestMetricsAreThoseOfTheCode(t *testing.T) {
 	page := readPage(t, "docs/metrics.md")
 
@@ -24,7 +24,7 @@ func TestMetricsAreThoseOfTheCode(t *testing.T) {
 		if len(m.Labels) > 0 {
 			labels = quoted(m.Labels)
 		}
-		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", m.Name, m.Type, labels, m.Help)
+		fmt.Fprintf(&table, "| <a id=%q></a>`%s` | %s | %s | %s |\n", m.Name, m.Name, m.Type, labels, m.Help)
 	}
 	if !strings.Contains(page, "\n\n"+table.String()+"\n") {
 		t.Errorf("docs/metrics.md lacks this table:\n%s", table.String())
