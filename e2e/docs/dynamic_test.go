@@ -18,8 +18,7 @@ import (
 func TestDynamicBlocks(t *testing.T) {
 	engine := testbed.RunEngine(t)
 	traefik := testbed.RunTraefik(t, testbed.Options{
-		MirrorDir: mirrorDir(t),
-		LogLevel:  "ERROR", // so that the end of the log is about the block that failed
+		LogLevel: "ERROR", // so that the end of the log is about the block that failed
 		Static: testbed.Values{
 			"entryPoints": documentedEntryPoints(t),
 			"providers":   engine.Providers(),

@@ -50,16 +50,6 @@ func configs(t *testing.T, kinds ...kind) []*config {
 	return list
 }
 
-// mirrorDir is where the plugin's source is: MIRROR_DIR, where it is set, has the
-// tests run on another copy, such as one that was broken to see them fail.
-func mirrorDir(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("MIRROR_DIR"); dir != "" {
-		return dir
-	}
-	return repository(t)
-}
-
 // modulePath is the plugin's, as documents have to name it.
 func modulePath(t *testing.T) string {
 	t.Helper()

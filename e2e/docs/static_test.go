@@ -68,8 +68,12 @@ func TestStaticBlocks(t *testing.T) {
 	for _, s := range staticConfigs(t) {
 		t.Run(s.String(), func(t *testing.T) {
 			opts := testbed.Options{WithoutMirror: true, Env: []string{"DOCKER_HOST="}}
+			plugin, err := testbed.PluginDir()
+			if err != nil {
+				t.Fatal(err)
+			}
 			for _, key := range usePlugins(t, s) {
-				opts.Plugins = append(opts.Plugins, testbed.Plugin{Key: key, Dir: mirrorDir(t)})
+				opts.Plugins = append(opts.Plugins, testbed.Plugin{Key: key, Dir: plugin})
 			}
 			replaceAddresses(s.tree)
 			text, err := yaml.Marshal(s.tree)

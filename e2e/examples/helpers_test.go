@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -51,8 +50,7 @@ func folder(t *testing.T, elements ...string) string {
 }
 
 // runTraefik starts Traefik with the static configuration of the file, in which
-// only addresses are replaced. MIRROR_DIR, where it is set, has the tests run on
-// another copy of the plugin, such as one that was broken to see them fail.
+// only addresses are replaced.
 func runTraefik(t *testing.T, file string, addresses map[string]string) *testbed.Traefik {
 	t.Helper()
 	static := loadFile(t, file)
@@ -64,7 +62,7 @@ func runTraefik(t *testing.T, file string, addresses map[string]string) *testbed
 		}
 	}
 	replaceAddresses(t, file, static, addresses)
-	return testbed.RunTraefik(t, testbed.Options{Static: static, MirrorDir: os.Getenv("MIRROR_DIR")})
+	return testbed.RunTraefik(t, testbed.Options{Static: static})
 }
 
 // load has Traefik serve the dynamic configuration of the example, in which only

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -49,15 +48,9 @@ func eventually(t *testing.T, check func() error) {
 
 // runTraefik is testbed.RunTraefik for configurations that are all good, at the
 // log level that Traefik has where nobody has set one.
-//
-// MIRROR_DIR, where that is set, runs the tests on another copy of the plugin,
-// such as one that was broken to see them fail.
 func runTraefik(t *testing.T, opts testbed.Options) *testbed.Traefik {
 	t.Helper()
 	opts.LogLevel = "ERROR"
-	if opts.MirrorDir == "" {
-		opts.MirrorDir = os.Getenv("MIRROR_DIR")
-	}
 	traefik := testbed.RunTraefik(t, opts)
 	if err := traefik.CheckRouters(t.Context()); err != nil {
 		t.Fatal(err)

@@ -367,7 +367,7 @@ func panics(t *testing.T) *shadow {
 func brokenPlugin(t *testing.T, file, pattern, replacement string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := testbed.CopyPlugin(os.Getenv("MIRROR_DIR"), dir); err != nil {
+	if err := testbed.CopyPlugin("", dir); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, file))

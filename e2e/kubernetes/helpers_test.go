@@ -35,14 +35,10 @@ func eventually(t *testing.T, check func() error) {
 	testbed.Eventually(t, patience, check)
 }
 
-// repoRoot returns the folder whose plugin is tested: the repository, or a copy
-// of it that MIRROR_DIR names, such as one that was broken to see the tests fail.
+// repoRoot returns the folder whose plugin and examples are tested.
 func repoRoot(t *testing.T) string {
 	t.Helper()
-	if dir := os.Getenv("MIRROR_DIR"); dir != "" {
-		return dir
-	}
-	root, err := testbed.RepoRoot()
+	root, err := testbed.PluginDir()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,9 +75,6 @@ data: {`+key+`: `+base64.StdEncoding.EncodeToString([]byte(value))+`}
 // runTraefik starts a Traefik with the cluster's objects.
 func runTraefik(t *testing.T, c *cluster, opts testbed.Options) *testbed.Traefik {
 	t.Helper()
-	if opts.MirrorDir == "" {
-		opts.MirrorDir = repoRoot(t)
-	}
 	static, _ := opts.Static.(map[string]any)
 	if static == nil {
 		static = map[string]any{}

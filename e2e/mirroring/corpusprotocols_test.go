@@ -295,7 +295,7 @@ func TestCorpusOverProtocols(t *testing.T) {
 	}
 	opts := withHTTP3(testbed.Options{Dynamic: dynamic})
 	opts.Static = trusting(opts.Static)
-	traefik := testbed.RunTraefik(t, loaded(opts)) // mustMirror sees which of the mirrors is on
+	traefik := testbed.RunTraefik(t, opts) // mustMirror sees which of the mirrors is on
 	for _, p := range pairings {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,21 +105,11 @@ func with(options testbed.Values, name string, value any) testbed.Values {
 // runTraefik is testbed.RunTraefik for configurations that are all good.
 func runTraefik(t *testing.T, opts testbed.Options) *testbed.Traefik {
 	t.Helper()
-	if opts.MirrorDir == "" {
-		opts.MirrorDir = os.Getenv("MIRROR_DIR")
-	}
-	traefik := testbed.RunTraefik(t, loaded(opts))
+	traefik := testbed.RunTraefik(t, opts)
 	if err := traefik.CheckRouters(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return traefik
-}
-
-// loaded sets where the plugin's source is: MIRROR_DIR, where that is set, runs
-// the tests on another copy, such as one that was broken to see them fail.
-func loaded(opts testbed.Options) testbed.Options {
-	opts.MirrorDir = os.Getenv("MIRROR_DIR")
-	return opts
 }
 
 // head returns a request's head up to and including its last line end; the

@@ -272,10 +272,10 @@ func TestMistakesLeaveLiveAlone(t *testing.T) {
 		says[name+"@docker"] = []string{m.says}
 	}
 	engine.Run(containers)
-	b.Traefik = testbed.RunTraefik(t, loaded(testbed.Options{
+	b.Traefik = testbed.RunTraefik(t, testbed.Options{
 		Dynamic: wrong(), Static: testbed.Values{"providers": providers}, Env: []string{"DOCKER_HOST="},
 		LogLevel: "ERROR", // below that Traefik itself logs the whole configuration, secrets and all
-	}))
+	})
 	inTOMLFile := filepath.Join(b.Dir(), "dynamic", "mistakes.toml")
 	if err := os.WriteFile(inTOMLFile, []byte(toml.String()), 0o644); err != nil {
 		t.Fatal(err)

@@ -242,7 +242,7 @@ func TestWhatTheAPISaysOfAMirrorOnAService(t *testing.T) {
 	needServiceMiddlewares(t)
 	live := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live"})
 	d := onService(billing(live), "billing", middleware).Mirror(middleware, testbed.Values{"url": "http://127.0.0.1:9"})
-	traefik := testbed.RunTraefik(t, loaded(testbed.Options{Dynamic: d}))
+	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: d})
 	ask := func(path string) (answer struct{ Middlewares, UsedBy, Error []string }) {
 		t.Helper()
 		resp, err := traefik.Client().Get(traefik.APIURL("/api/http/" + path + "@file"))

@@ -425,7 +425,7 @@ func TestWhatIsMirroredIsWhatTheTableSays(t *testing.T) {
 			all[i] = append(all[i], m)
 		}
 	}
-	traefik := testbed.RunTraefik(t, loaded(testbed.Options{Dynamic: dynamic}))
+	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: dynamic})
 	for _, m := range slices.Concat(all...) {
 		if m.circles {
 			dynamic.Mirror(m.name, testbed.Values{"url": traefik.URL("")})

@@ -44,9 +44,7 @@ type scene struct {
 	next         atomic.Int64 // number of the next invoice
 }
 
-// runScene starts the example with these two upstreams. MIRROR_DIR, where it is
-// set, has the tests run on another copy of the plugin, such as one that was
-// broken to see them fail.
+// runScene starts the example with these two upstreams.
 func runScene(t *testing.T, live, shadow http.Handler) *scene {
 	t.Helper()
 	s := &scene{
@@ -82,7 +80,7 @@ func (s *scene) start(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.traefik = testbed.RunTraefik(t, testbed.Options{Static: static, MirrorDir: os.Getenv("MIRROR_DIR"), LogLevel: "ERROR"})
+	s.traefik = testbed.RunTraefik(t, testbed.Options{Static: static, LogLevel: "ERROR"})
 
 	// Where Traefik runs, which is where the example wants it.
 	if err := os.WriteFile(filepath.Join(s.traefik.Dir(), "mirror-users"), s.users, 0o600); err != nil {

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -61,12 +60,9 @@ func eventuallyLetGo(t *testing.T, traefik *testbed.Traefik, check func() error)
 }
 
 // runTraefik is testbed.RunTraefik for configurations that are all good.
-//
-// MIRROR_DIR, where that is set, runs the tests on another copy of the plugin,
-// such as one that was broken to see them fail.
 func runTraefik(t *testing.T, dynamic testbed.Dynamic) *testbed.Traefik {
 	t.Helper()
-	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: dynamic, LogLevel: "ERROR", MirrorDir: os.Getenv("MIRROR_DIR")})
+	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: dynamic, LogLevel: "ERROR"})
 	if err := traefik.CheckRouters(t.Context()); err != nil {
 		t.Fatal(err)
 	}

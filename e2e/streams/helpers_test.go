@@ -12,7 +12,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,11 +95,8 @@ func routers(live, shadow string, options testbed.Values) testbed.Dynamic {
 func host(name string) string { return "Host(`" + name + "`)" }
 
 // runTraefik is testbed.RunTraefik for configurations that are all good.
-// MIRROR_DIR, where it is set, has the tests run on another copy of the plugin,
-// such as one that was broken to see them fail.
 func runTraefik(t *testing.T, opts testbed.Options) *testbed.Traefik {
 	t.Helper()
-	opts.MirrorDir = os.Getenv("MIRROR_DIR")
 	traefik := testbed.RunTraefik(t, opts)
 	if err := traefik.CheckRouters(t.Context()); err != nil {
 		t.Fatal(err)

@@ -10,14 +10,13 @@ import (
 
 // CopyPlugin copies what Traefik loads of the plugin in dir, its packages without
 // their tests, into the folder to: a copy to break, to see the tests fail. An empty
-// dir means this repository.
+// dir means [PluginDir].
 func CopyPlugin(dir, to string) error {
 	if dir == "" {
-		root, err := RepoRoot()
-		if err != nil {
+		var err error
+		if dir, err = PluginDir(); err != nil {
 			return err
 		}
-		dir = root
 	}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {

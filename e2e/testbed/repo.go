@@ -37,6 +37,16 @@ func RepoRoot() (string, error) {
 	return "", errors.New("testbed: no repository above this package's source or the working directory")
 }
 
+// PluginDir returns the folder with the source of the plugin that is tested: the
+// one that MIRROR_DIR names, such as a copy that was broken to see the tests fail,
+// or, where that is not set, this repository.
+func PluginDir() (string, error) {
+	if dir := os.Getenv("MIRROR_DIR"); dir != "" {
+		return dir, nil
+	}
+	return RepoRoot()
+}
+
 // modulePath returns the path that the go.mod in dir declares.
 func modulePath(dir string) (string, error) {
 	f, err := os.Open(filepath.Join(dir, "go.mod"))

@@ -79,8 +79,8 @@ type Options struct {
 	// Plugins are loaded beside the mirror plugin.
 	Plugins []Plugin
 
-	// MirrorDir holds the mirror plugin's source; empty means this
-	// repository. Where it has no .traefik.yml there is no mirror plugin.
+	// MirrorDir holds the mirror plugin's source; empty means [PluginDir].
+	// Where it has no .traefik.yml there is no mirror plugin.
 	MirrorDir string
 
 	// WithoutMirror leaves the mirror plugin out.
@@ -277,11 +277,10 @@ func (o Options) plugins() ([]Plugin, error) {
 	}
 	dir := o.MirrorDir
 	if dir == "" {
-		root, err := RepoRoot()
-		if err != nil {
+		var err error
+		if dir, err = PluginDir(); err != nil {
 			return nil, err
 		}
-		dir = root
 	}
 	if _, err := os.Stat(filepath.Join(dir, ".traefik.yml")); err != nil {
 		return plugins, nil

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,14 +38,9 @@ func eventually(t *testing.T, check func() error) {
 	testbed.Eventually(t, patience, check)
 }
 
-// mirrorDir is where the plugin's source is: MIRROR_DIR, where that is set, runs
-// the tests on another copy, such as one that was broken to see them fail.
-func mirrorDir() string { return os.Getenv("MIRROR_DIR") }
-
 // runTraefik is testbed.RunTraefik for configurations that are all good.
 func runTraefik(t *testing.T, opts testbed.Options) *testbed.Traefik {
 	t.Helper()
-	opts.MirrorDir = mirrorDir()
 	traefik := testbed.RunTraefik(t, opts)
 	if err := traefik.CheckRouters(t.Context()); err != nil {
 		t.Fatal(err)

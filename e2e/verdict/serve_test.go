@@ -188,7 +188,7 @@ func TestServeWithAMistakeAnswersWithIt(t *testing.T) {
 	for _, test := range tests {
 		d.Mirror(test.name, test.options).Router(test.name, host(test.name), "noop@internal", test.name)
 	}
-	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: d, LogLevel: "ERROR", MirrorDir: mirrorDir()})
+	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: d, LogLevel: "ERROR"})
 	for _, test := range tests {
 		a, err := send(traefik, test.name, "GET", "/mirror/", nil, nil)
 		if err != nil {
