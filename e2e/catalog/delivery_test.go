@@ -99,10 +99,7 @@ func mirrorsAnInvoice(t *testing.T, dir string, opts testbed.Options) {
 		Router("example", "Host(`example.localhost`)", "billing", "my-mirror").
 		Mirror("shadow-billing", testbed.Values{"url": shadow.URL()}).
 		Router("invoices", "PathPrefix(`/invoices`)", "billing", "shadow-billing")
-	traefik := testbed.RunTraefik(t, opts)
-	if err := traefik.CheckRouters(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	traefik := testbed.MustServe(t, opts)
 
 	resp, err := traefik.Client().Post(traefik.URL("/invoices"), "application/json", strings.NewReader(invoice))
 	if err != nil {

@@ -153,7 +153,7 @@ func openCounter(t *testing.T, maxInFlight int) *counter {
 		dynamic.Mirror(mode, testbed.Values{"url": c.shadow.URL(), "maxInFlight": maxInFlight, "bodyMode": mode, "timeout": "60s"}).
 			Router(mode, host(mode), "billing", mode)
 	}
-	c.Traefik = runTraefik(t, testbed.Options{Dynamic: dynamic})
+	c.Traefik = testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: dynamic})
 	return c
 }
 

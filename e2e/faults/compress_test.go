@@ -56,7 +56,7 @@ func TestTrailersBehindCompressDoNotEndTraefik(t *testing.T) {
 	)
 	url, answer := runLiveInParts(t)
 	shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
-	traefik := runTraefik(t, testbed.Options{Dynamic: testbed.Dynamic{}.
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: testbed.Dynamic{}.
 		Service("live", url).
 		Middleware("compress", "compress", nil).
 		Mirror("shadow-compared", testbed.Values{"url": shadow.URL(), "maxPause": "0", "compare": testbed.Values{"body": "json"}}).

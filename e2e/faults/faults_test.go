@@ -114,7 +114,7 @@ func TestLiveDoesNotNoticeTheShadow(t *testing.T) {
 				}
 				return options
 			}
-			traefik := runTraefik(t, testbed.Options{MirrorDir: shadow.plugin, Dynamic: testbed.Dynamic{}.
+			traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", MirrorDir: shadow.plugin, Dynamic: testbed.Dynamic{}.
 				Service("billing", live.URL()).
 				Mirror(pausing, mirror("1s")).
 				Mirror(restless, mirror("0")).
@@ -225,7 +225,7 @@ func onlyFull(lines []string) bool {
 func TestPauseSparesADeadShadow(t *testing.T) {
 	ward := runWard(t, func(net.Conn, <-chan struct{}) {}) // closes at once
 	live := runLive(t)
-	traefik := runTraefik(t, testbed.Options{Dynamic: testbed.Dynamic{}.
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: testbed.Dynamic{}.
 		Service("billing", live.URL()).
 		Mirror(pausing, testbed.Values{"url": ward.URL(), "maxInFlight": maxInFlight, "timeout": "1s"}).
 		Router(pausing, host(pausing), "billing", pausing)})

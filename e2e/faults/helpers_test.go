@@ -46,18 +46,6 @@ func eventually(t *testing.T, check func() error) {
 	testbed.Eventually(t, patience, check)
 }
 
-// runTraefik is testbed.RunTraefik for configurations that are all good, at the
-// log level that Traefik has where nobody has set one.
-func runTraefik(t *testing.T, opts testbed.Options) *testbed.Traefik {
-	t.Helper()
-	opts.LogLevel = "ERROR"
-	traefik := testbed.RunTraefik(t, opts)
-	if err := traefik.CheckRouters(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return traefik
-}
-
 // runLive starts a live upstream that answers with the checksum of the body that
 // it got, so that a client can tell its own answer from any other.
 func runLive(t *testing.T) *testbed.Upstream {

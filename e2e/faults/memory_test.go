@@ -157,7 +157,7 @@ func TestClientsThatDoNotReadTakeNoMemory(t *testing.T) {
 			}
 			compared := options()
 			compared["compare"] = testbed.Values{"maxBodySize": "16MiB"}
-			traefik := runTraefik(t, testbed.Options{Dynamic: testbed.Dynamic{}.
+			traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: testbed.Dynamic{}.
 				Service("billing", live.URL()).
 				Report().
 				Mirror("mirrored", options()).

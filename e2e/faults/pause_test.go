@@ -57,7 +57,7 @@ func TestLateAnswersAreNotTheNewShadows(t *testing.T) {
 					Mirror(router, testbed.Values{"url": url, "timeout": "5m", "maxPause": "5m"}).
 					Router(router, host(router), "billing", router)
 			}
-			traefik := runTraefik(t, testbed.Options{Dynamic: mirroringTo(old.URL())})
+			traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: mirroringTo(old.URL())})
 			for range pending {
 				get(t, traefik, router, "/invoices/old")
 			}
@@ -122,7 +122,7 @@ func TestShadowThatFlaps(t *testing.T) {
 		}
 	})})
 	live := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live"})
-	traefik := runTraefik(t, testbed.Options{Dynamic: testbed.Dynamic{}.
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: testbed.Dynamic{}.
 		Service("billing", live.URL()).
 		Report().
 		Mirror(router, testbed.Values{"url": shadow.URL(), "maxPause": "4s"}).

@@ -89,7 +89,7 @@ func TestLengthyRequestsDoNotKeepAShadowLeftAlone(t *testing.T) {
 			mirrors = append(mirrors, m)
 		}
 	}
-	traefik := runTraefik(t, testbed.Options{Dynamic: dynamic})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: dynamic})
 	for _, m := range mirrors {
 		getUntilPaused(t, traefik, m.router)
 	}

@@ -101,7 +101,7 @@ func TestConnectionsThatGoSilentAreGivenUp(t *testing.T) {
 			all = append(all, s)
 		}
 	}
-	traefik := runTraefik(t, testbed.Options{Dynamic: dynamic})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: dynamic})
 	l := newLoad(t, traefik, live, 0)
 	for _, s := range all {
 		t.Run(s.name, func(t *testing.T) {

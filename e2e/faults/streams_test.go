@@ -102,7 +102,7 @@ func TestShadowsThatBeginToAnswerAreNotLeftAlone(t *testing.T) {
 				names[i] = fmt.Sprintf("%s-%d", router, i)
 				dynamic.Mirror(names[i], options).Router(names[i], host(names[i]), "billing", names[i])
 			}
-			traefik := runTraefik(t, testbed.Options{Dynamic: dynamic})
+			traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: dynamic})
 			for _, name := range names {
 				for range asked {
 					get(t, traefik, name, "/events")

@@ -53,7 +53,7 @@ func TestUploadsThatTrickleDoNotShutOutOthers(t *testing.T) {
 				routers[i] = fmt.Sprintf("shadow-%d", i)
 				dynamic.Mirror(routers[i], options).Router(routers[i], host(routers[i]), "billing", routers[i])
 			}
-			traefik := runTraefik(t, testbed.Options{Dynamic: dynamic})
+			traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: dynamic})
 			for i, test := range trickling {
 				if t.Failed() {
 					return

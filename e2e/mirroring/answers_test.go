@@ -219,7 +219,7 @@ func chained(live, shadow string) testbed.Dynamic {
 func TestAnswersThatAreComparedAreUntouched(t *testing.T) {
 	cases := answers()
 	live, shadow := answering(t, cases), answering(t, cases)
-	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", TLS: true, Dynamic: chained(live.URL(), shadow.URL())})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", TLS: true, Dynamic: chained(live.URL(), shadow.URL())})
 	for i := range cases {
 		cases[i].sniffed = cases[i].sniffed && !traefik.Release().Has("v3.0.0")
 	}
@@ -422,7 +422,7 @@ func TestAnswersThatTrickle(t *testing.T) {
 	})})
 	shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
 	t.Cleanup(shadow.Hang())
-	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: chained(live.URL(), shadow.URL())})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: chained(live.URL(), shadow.URL())})
 	for _, c := range chains {
 		if c.answers || slices.Contains(slices.Concat(c.before, c.after), "buffering") {
 			continue // nothing comes bit by bit, with a mirror or without

@@ -79,7 +79,7 @@ func TestBodiesAboutTheLimit(t *testing.T) {
 		dynamic.Mirror(name, testbed.Values{"url": shadow.URL(), "maxBodySize": limit}).
 			Router(name, host(name+".example.com"), "billing", name)
 	}
-	b := &bench{Traefik: runTraefik(t, testbed.Options{Dynamic: dynamic.
+	b := &bench{Traefik: testbed.MustServe(t, testbed.Options{Dynamic: dynamic.
 		Mirror(middleware, testbed.Values{"url": shadow.URL()}).
 		Router("mirrored", host(mirrorHost), "billing", middleware)}), live: live, shadow: shadow}
 	for _, test := range tests {
@@ -173,7 +173,7 @@ func TestClientsThatLeaveMidBody(t *testing.T) {
 func TestBoundsBeforeTheMirror(t *testing.T) {
 	live := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live"})
 	shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
-	b := &bench{live: live, shadow: shadow, Traefik: runTraefik(t, testbed.Options{
+	b := &bench{live: live, shadow: shadow, Traefik: testbed.MustServe(t, testbed.Options{
 		Plugins: []testbed.Plugin{{Key: "limit", Dir: "testdata/limit"}},
 		Dynamic: billing(live).
 			Mirror(middleware, testbed.Values{"url": shadow.URL()}).

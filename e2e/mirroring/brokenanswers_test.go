@@ -62,7 +62,7 @@ func TestLiveThatBreaksOffByEveryProtocol(t *testing.T) {
 		}
 	})
 	shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
-	traefik := runTraefik(t, withHTTP3(testbed.Options{LogLevel: "ERROR", Dynamic: inProtocols(live.URL(), shadow.URL())}))
+	traefik := testbed.MustServe(t, withHTTP3(testbed.Options{LogLevel: "ERROR", Dynamic: inProtocols(live.URL(), shadow.URL())}))
 	for _, p := range clientProtocols() {
 		for _, at := range []string{"alone", "alone-compress"} {
 			t.Run(p.name+"/"+at, func(t *testing.T) {

@@ -199,10 +199,10 @@ func testCorpus(t *testing.T, options testbed.Values) {
 			live := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live", Handler: http.HandlerFunc(receipt)})
 			shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow", Handler: http.HandlerFunc(receipt)})
 			static := testbed.Values{"entryPoints": testbed.Values{testbed.Web: point.options}}
-			without := runTraefik(t, testbed.Options{Static: static, WithoutMirror: true, Dynamic: testbed.Dynamic{}.
+			without := testbed.MustServe(t, testbed.Options{Static: static, WithoutMirror: true, Dynamic: testbed.Dynamic{}.
 				Service("billing", live.URL()).
 				Router("all", "PathPrefix(`/`)", "billing")})
-			mirrored := runTraefik(t, testbed.Options{Static: static, Dynamic: testbed.Dynamic{}.
+			mirrored := testbed.MustServe(t, testbed.Options{Static: static, Dynamic: testbed.Dynamic{}.
 				Service("billing", live.URL()).
 				Mirror(middleware, with(options, "url", shadow.URL())).
 				Router("all", "PathPrefix(`/`)", "billing", middleware)})

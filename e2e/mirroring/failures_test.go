@@ -71,7 +71,7 @@ func TestShadowsThatFail(t *testing.T) {
 			Router(test.name, host(at(test.name)), "billing", test.name)
 	}
 	// ERROR is what Traefik shows where nobody has set a level.
-	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: dynamic})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: dynamic})
 	refusing.Stop() // when nobody here asks for a port any more, who could get this one
 
 	send := func(host, target string) string {
@@ -185,7 +185,7 @@ func TestNothingIsSentTwice(t *testing.T) {
 		dynamic.Mirror(test.name, testbed.Values{"url": shadows[test.name].url}).
 			Router(test.name, host(at(test.name)), "billing", test.name)
 	}
-	traefik := runTraefik(t, testbed.Options{Dynamic: dynamic})
+	traefik := testbed.MustServe(t, testbed.Options{Dynamic: dynamic})
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			i := 0

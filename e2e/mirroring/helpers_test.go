@@ -73,7 +73,7 @@ func run(t *testing.T, s setup) *bench {
 	s.live.Name, s.shadow.Name = "live", "shadow"
 	b := &bench{live: testbed.RunUpstream(t, s.live), shadow: testbed.RunUpstream(t, s.shadow)}
 	s.traefik.Dynamic = b.dynamic(s.options)
-	b.Traefik = runTraefik(t, s.traefik)
+	b.Traefik = testbed.MustServe(t, s.traefik)
 	return b
 }
 
@@ -100,16 +100,6 @@ func with(options testbed.Values, name string, value any) testbed.Values {
 		all[name] = value
 	}
 	return all
-}
-
-// runTraefik is testbed.RunTraefik for configurations that are all good.
-func runTraefik(t *testing.T, opts testbed.Options) *testbed.Traefik {
-	t.Helper()
-	traefik := testbed.RunTraefik(t, opts)
-	if err := traefik.CheckRouters(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return traefik
 }
 
 // head returns a request's head up to and including its last line end; the

@@ -84,7 +84,7 @@ func TestProtocolsOfTheShadow(t *testing.T) {
 		shadows[p.name] = u
 		dynamic.Mirror(p.name, options).Router(p.name, host(at(p.name)), "billing", p.name)
 	}
-	traefik := runTraefik(t, testbed.Options{Dynamic: dynamic})
+	traefik := testbed.MustServe(t, testbed.Options{Dynamic: dynamic})
 	tests := []struct {
 		name, body string
 		request    func(host string) string
@@ -151,7 +151,7 @@ func TestShadowWithFewStreams(t *testing.T) {
 		options := testbed.Values{"url": "https://" + listener.Addr().String(), "maxInFlight": 200, "timeout": "20s", "tls": testbed.Values{"rootCAs": string(ca.PEM())}}
 		dynamic.Mirror(name, options).Router(name, host(at(name)), "billing", name)
 	}
-	traefik := runTraefik(t, testbed.Options{Dynamic: dynamic})
+	traefik := testbed.MustServe(t, testbed.Options{Dynamic: dynamic})
 	for _, limit := range limits {
 		name := fmt.Sprintf("streams-%d", limit)
 		t.Run(name, func(t *testing.T) {
@@ -284,7 +284,7 @@ func TestNothingOfTheShadowsAnswersIsLogged(t *testing.T) {
 		options := testbed.Values{"url": test.scheme + "://" + shadow.Addr(), "timeout": "1s", "tls": testbed.Values{"rootCAs": string(ca.PEM())}}
 		dynamic.Mirror(test.name, options).Router(test.name, host(at(test.name)), "billing", test.name)
 	}
-	traefik := runTraefik(t, testbed.Options{Dynamic: dynamic})
+	traefik := testbed.MustServe(t, testbed.Options{Dynamic: dynamic})
 	for range 5 {
 		for _, test := range tests {
 			expect(t, traefik, http.StatusOK, head("GET", "/invoices/2024-00117", at(test.name)))

@@ -25,7 +25,7 @@ func runLabels(t *testing.T, containers map[string]map[string]string, opts testb
 	engine.Run(all)
 	opts.Static = testbed.Values{"providers": engine.Providers()}
 	opts.Env = append(opts.Env, "DOCKER_HOST=") // set, it would be asked in place of the engine
-	traefik := runTraefik(t, opts)
+	traefik := testbed.MustServe(t, opts)
 	eventually(t, func() error {
 		if status := exchange(t, traefik, head("GET", last, "labels")).Status(); status != http.StatusOK {
 			return fmt.Errorf("the labels are not applied: answered %d; the end of Traefik's log:\n%s", status, traefik.LogTail(10))

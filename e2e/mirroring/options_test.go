@@ -40,7 +40,7 @@ func (m *mirrors) add(name string, options testbed.Values) {
 func (m *mirrors) start(t *testing.T, opts testbed.Options) {
 	t.Helper()
 	opts.Dynamic = m.config
-	m.Traefik = runTraefik(t, opts)
+	m.Traefik = testbed.MustServe(t, opts)
 }
 
 // at is the host of the router that has the middleware called name.
@@ -217,7 +217,7 @@ func TestSampleBy(t *testing.T) {
 		m.add(test.name, testbed.Values{"sampleBy": test.sampleBy, "percent": percent})
 	}
 	m.start(t, testbed.Options{})
-	replica := runTraefik(t, testbed.Options{Dynamic: m.config})
+	replica := testbed.MustServe(t, testbed.Options{Dynamic: m.config})
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			m.shadow.Reset()

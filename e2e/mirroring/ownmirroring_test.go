@@ -37,7 +37,7 @@ func runOwn(t *testing.T, kind string, options testbed.Values, change func(testb
 	if change != nil {
 		change(d)
 	}
-	o.Traefik = runTraefik(t, testbed.Options{Dynamic: d})
+	o.Traefik = testbed.MustServe(t, testbed.Options{Dynamic: d})
 	return o
 }
 

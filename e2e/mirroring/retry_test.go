@@ -34,7 +34,7 @@ func TestRetriesHaveTheBody(t *testing.T) {
 				down := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live, down"})
 				shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
 				down.Stop()
-				traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: testbed.Dynamic{}.
+				traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: testbed.Dynamic{}.
 					Service("billing", live.URL(), down.URL()).
 					Middleware("retry", "retry", testbed.Values{"attempts": 3}).
 					Mirror(middleware, with(with(options, "url", shadow.URL()), "maxBodySize", "2MiB")).

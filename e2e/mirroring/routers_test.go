@@ -124,7 +124,7 @@ func TestManyRoutersAndMirrors(t *testing.T) {
 		Router("chain", host(at("chain")), "billing", "first", "second")
 	routers = append(routers, "north", "south", "chain")
 
-	traefik := runTraefik(t, testbed.Options{LogLevel: "INFO", Dynamic: dynamic})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "INFO", Dynamic: dynamic})
 	client := traefik.Client()
 	stop := func() {
 		client.CloseIdleConnections()

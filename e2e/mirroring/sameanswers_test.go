@@ -233,7 +233,7 @@ func TestSameAnswersByEveryProtocol(t *testing.T) {
 	s := &stage{shapes: shapes(), heard: map[string]chan struct{}{}, early: map[string]bool{}}
 	live := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live", Handler: s})
 	shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
-	traefik := runTraefik(t, withHTTP3(testbed.Options{LogLevel: "ERROR", Dynamic: inProtocols(live.URL(), shadow.URL())}))
+	traefik := testbed.MustServe(t, withHTTP3(testbed.Options{LogLevel: "ERROR", Dynamic: inProtocols(live.URL(), shadow.URL())}))
 	for _, p := range clientProtocols() {
 		for _, at := range []string{"alone", "alone-compress"} {
 			t.Run(p.name+"/"+at, func(t *testing.T) {

@@ -62,7 +62,7 @@ func TestSequence(t *testing.T) {
 					Router("billing", host(mirrorHost), "billing", middleware).
 					Report()
 			}
-			traefik := runTraefik(t, testbed.Options{Dynamic: configuration(0), TLS: true, LogLevel: "ERROR"})
+			traefik := testbed.MustServe(t, testbed.Options{Dynamic: configuration(0), TLS: true, LogLevel: "ERROR"})
 			u.Plain, u.Secure = traefik.URL(""), traefik.SecureURL("")
 			u.TLS = &tls.Config{RootCAs: traefik.CA().Pool()}
 			u.Reload = func(ctx context.Context, n int) error { return traefik.Reload(ctx, configuration(n)) }

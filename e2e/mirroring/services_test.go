@@ -70,7 +70,7 @@ func TestMirrorOnAService(t *testing.T) {
 				}
 				d.Router(test.router, host(at(test.router)), "billing", chain...)
 			}
-			traefik := runTraefik(t, testbed.Options{Dynamic: d})
+			traefik := testbed.MustServe(t, testbed.Options{Dynamic: d})
 
 			mirrored := 0
 			for _, test := range tests {
@@ -134,7 +134,7 @@ func TestRetryAndAMirrorOnAService(t *testing.T) {
 				Middleware("retry", "retry", testbed.Values{"attempts": 3}).
 				Mirror(middleware, testbed.Values{"url": shadow.URL()}).
 				Router("mirrored", host(mirrorHost), "billing", test.onRouter...)
-			b.Traefik = runTraefik(t, testbed.Options{Dynamic: onService(d, "billing", test.service...)})
+			b.Traefik = testbed.MustServe(t, testbed.Options{Dynamic: onService(d, "billing", test.service...)})
 
 			for range requests {
 				expect(t, b.Traefik, http.StatusOK, sized("POST", "/invoices", mirrorHost, invoice))
@@ -199,7 +199,7 @@ func TestMirrorOnServicesOfServices(t *testing.T) {
 			d := test.both(billing(live).Service("billing-old", other.URL())).
 				Mirror(middleware, testbed.Values{"url": shadow.URL()}).
 				Router("mirrored", host(mirrorHost), "both")
-			traefik := runTraefik(t, testbed.Options{Dynamic: onService(d, test.on, middleware)})
+			traefik := testbed.MustServe(t, testbed.Options{Dynamic: onService(d, test.on, middleware)})
 			for range requests {
 				expect(t, traefik, http.StatusOK, sized("POST", "/invoices", mirrorHost, invoice))
 			}
@@ -226,7 +226,7 @@ func TestAMirrorThatIsPassedTwiceCopiesTwice(t *testing.T) {
 	d := onService(billing(live), "billing", middleware).
 		Mirror(middleware, testbed.Values{"url": shadow.URL()}).
 		Router("mirrored", host(mirrorHost), "billing", middleware)
-	traefik := runTraefik(t, testbed.Options{Dynamic: d})
+	traefik := testbed.MustServe(t, testbed.Options{Dynamic: d})
 	expect(t, traefik, http.StatusOK, sized("POST", "/invoices", mirrorHost, invoice))
 	recorded(t, live, 1)
 	for _, r := range recorded(t, shadow, 2) {
@@ -323,7 +323,7 @@ func TestMirrorOnAServiceBeforeItWasPossible(t *testing.T) {
 		}})
 		opts.Static, opts.Env = testbed.Values{"providers": engine.Providers()}, []string{"DOCKER_HOST="}
 	}
-	traefik := runTraefik(t, opts)
+	traefik := testbed.MustServe(t, opts)
 	if labels {
 		if err := traefik.WaitLog(within(t, patience), refused); err != nil {
 			t.Fatal(err)

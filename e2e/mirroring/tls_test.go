@@ -62,7 +62,7 @@ func TestTLSOptions(t *testing.T) {
 		}
 		dynamic.Mirror(test.name, options).Router(test.name, host(at(test.name)), "billing", test.name)
 	}
-	traefik := runTraefik(t, testbed.Options{Dynamic: dynamic})
+	traefik := testbed.MustServe(t, testbed.Options{Dynamic: dynamic})
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			test.shadow.Reset()

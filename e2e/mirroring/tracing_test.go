@@ -490,7 +490,7 @@ func TestTracingOfAShadowBehindAnEntryPoint(t *testing.T) {
 				Set([]string{testbed.Web}, "http", "routers", "mirrored", "entryPoints").
 				Router("shadow", "PathPrefix(`/`)", "billing-next").
 				Set([]string{"shadow"}, "http", "routers", "shadow", "entryPoints")
-			traefik := runTraefik(t, opts)
+			traefik := testbed.MustServe(t, opts)
 
 			expect(t, traefik, http.StatusOK, sized("POST", "/invoices", mirrorHost, invoice))
 			parent := caller(w3c, recorded(t, shadow, 1)[0].Header)
@@ -528,7 +528,7 @@ func TestTracingOfMirroring(t *testing.T) {
 	opts.Dynamic = billing(live).Service("billing-next", shadow.URL()).
 		Mirroring("billing-mirrored", "billing", 100, "billing-next").
 		Router("mirrored", host(mirrorHost), "billing-mirrored")
-	traefik := runTraefik(t, opts)
+	traefik := testbed.MustServe(t, opts)
 	for i, lines := range [][]string{nil, tracedLines(1, "01")} {
 		expect(t, traefik, http.StatusOK, sized("POST", "/invoices", mirrorHost, invoice, lines...))
 		of := caller(w3c, recorded(t, live, i+1)[i].Header)

@@ -245,7 +245,7 @@ func runURLs(t *testing.T, opts testbed.Options, add func(d testbed.Dynamic, mir
 	opts.Static = testbed.Values{"entryPoints": entryPoints}
 	opts.Plugins = []testbed.Plugin{{Key: "rewrite", Dir: "testdata/rewrite"}}
 	opts.Dynamic = dynamic
-	b.Traefik = runTraefik(t, opts)
+	b.Traefik = testbed.MustServe(t, opts)
 	return b
 }
 

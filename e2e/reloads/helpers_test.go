@@ -59,16 +59,6 @@ func eventuallyLetGo(t *testing.T, traefik *testbed.Traefik, check func() error)
 	testbed.Eventually(t, limit, check)
 }
 
-// runTraefik is testbed.RunTraefik for configurations that are all good.
-func runTraefik(t *testing.T, dynamic testbed.Dynamic) *testbed.Traefik {
-	t.Helper()
-	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: dynamic, LogLevel: "ERROR"})
-	if err := traefik.CheckRouters(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return traefik
-}
-
 // runLive starts a live upstream that answers with the checksum of the body that
 // it got, so that a client can tell its own answer from any other.
 func runLive(t *testing.T) *testbed.Upstream {

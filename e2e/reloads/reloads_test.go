@@ -112,7 +112,7 @@ func TestReloadStorm(t *testing.T) {
 				// The other one's answers all differ.
 				town.shadows[changing].Handle(http.HandlerFunc(book))
 			}
-			traefik := runTraefik(t, town.configuration(0))
+			traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: town.configuration(0)})
 			before := town.storm(t, traefik, reloads)
 			// What a mirror that stays has for each of its few connections, and a few
 			// that live may have got. A mirror that was removed is kept for 10 s.
@@ -261,7 +261,7 @@ func TestReloadsKeepConnectionsAndPlaces(t *testing.T) {
 			Router("unrelated", host("unrelated"), "billing", "unrelated").
 			Router(billing, host(billing), "billing", middleware)
 	}
-	traefik := runTraefik(t, config(0, "50s"))
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config(0, "50s")})
 	send := func(target string) {
 		t.Helper()
 		c := connect(t, traefik, target, target)
@@ -332,7 +332,7 @@ func TestRemovedMirrorGoesOnCountingWhenItIsBack(t *testing.T) {
 		}
 		return d
 	}
-	traefik := runTraefik(t, config(false))
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config(false)})
 	if !traefik.Release().Has("v3.0.0") {
 		t.Skip("Traefik v2 tells no plugin that its instance is gone")
 	}
@@ -427,7 +427,7 @@ func TestReplacedInstancesAreLetGo(t *testing.T) {
 	town := newTown(t, true)
 	// Of four configurations in a row, the first is new in nothing but the
 	// options of a mirror and a header.
-	traefik := runTraefik(t, town.configuration(0))
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: town.configuration(0)})
 	before := measure(t, traefik)
 	for i := 1; i <= reloads; i++ {
 		if err := traefik.Reload(t.Context(), town.configuration(4*i)); err != nil {
@@ -478,9 +478,9 @@ func TestRequestsOutliveTheirInstance(t *testing.T) {
 				})})
 				shadow := runShadow(t)
 				config := func() testbed.Dynamic { return testbed.Dynamic{}.Service("billing", live.URL()) }
-				traefik := runTraefik(t, config().
+				traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config().
 					Mirror(middleware, testbed.Values{"url": shadow.URL(), "bodyMode": mode, "timeout": "20s"}).
-					Router(billing, host(billing), "billing", middleware))
+					Router(billing, host(billing), "billing", middleware)})
 
 				// The shadow is slow to answer the one whose answer live is slow with
 				// too, so that its exchange is under way as well.

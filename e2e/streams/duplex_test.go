@@ -51,7 +51,7 @@ func testAnswersBeforeTheEndOfTheBody(t *testing.T, options testbed.Values) {
 	}
 	d := routers("h2c://"+b.live.Addr(), b.shadow.URL(), options)
 	d.Report()
-	b.Traefik = runTraefik(t, testbed.Options{TLS: true, Dynamic: d})
+	b.Traefik = testbed.MustServe(t, testbed.Options{TLS: true, Dynamic: d})
 	for i, contentType := range conversations {
 		for _, host := range []string{plainHost, bufferHost, streamHost} {
 			converse(t, b, host, fmt.Sprintf("/invoices/%d", i), contentType)

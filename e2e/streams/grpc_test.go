@@ -221,7 +221,7 @@ func runGRPC(t *testing.T, scheme string, options testbed.Values) *grpcBench {
 
 func (b *grpcBench) start(t *testing.T, shadow string, options testbed.Values) {
 	t.Helper()
-	b.Traefik = runTraefik(t, testbed.Options{TLS: true, Dynamic: routers("h2c://"+b.live.addr, shadow, options)})
+	b.Traefik = testbed.MustServe(t, testbed.Options{TLS: true, Dynamic: routers("h2c://"+b.live.addr, shadow, options)})
 	b.conns = map[string]*grpc.ClientConn{}
 	for _, host := range []string{plainHost, streamHost, bufferHost} {
 		conn, err := grpc.NewClient(b.Addr(testbed.WebSecure),

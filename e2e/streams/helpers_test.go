@@ -75,7 +75,7 @@ func run(t *testing.T, options testbed.Values, handler http.HandlerFunc, traefik
 		shadow: testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"}),
 	}
 	traefik.Dynamic = routers(b.live.URL(), b.shadow.URL(), options)
-	b.Traefik = runTraefik(t, traefik)
+	b.Traefik = testbed.MustServe(t, traefik)
 	return b
 }
 
@@ -93,16 +93,6 @@ func routers(live, shadow string, options testbed.Values) testbed.Dynamic {
 }
 
 func host(name string) string { return "Host(`" + name + "`)" }
-
-// runTraefik is testbed.RunTraefik for configurations that are all good.
-func runTraefik(t *testing.T, opts testbed.Options) *testbed.Traefik {
-	t.Helper()
-	traefik := testbed.RunTraefik(t, opts)
-	if err := traefik.CheckRouters(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return traefik
-}
 
 // recorded waits for the request to be with the upstream and returns it.
 func recorded(t *testing.T, u *testbed.Upstream, target string) testbed.Request {

@@ -389,7 +389,7 @@ func testLiveThatAnswersBeforeTheBody(t *testing.T, options testbed.Values) {
 	b := &bench{shadow: testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})}
 	options["maxInFlight"] = 1
 	options["maxBodySize"] = -1
-	b.Traefik = runTraefik(t, testbed.Options{TLS: true, Dynamic: routers(live.URL(), b.shadow.URL(), options)})
+	b.Traefik = testbed.MustServe(t, testbed.Options{TLS: true, Dynamic: routers(live.URL(), b.shadow.URL(), options)})
 	const announced = 1 << 30
 	piece := testbed.Payload(pieceSize)
 	for _, host := range []string{plainHost, streamHost} {
@@ -477,7 +477,7 @@ func TestExpectContinue(t *testing.T) { testbed.InBothModes(t, testExpectContinu
 func testExpectContinue(t *testing.T, options testbed.Values) {
 	live := testbed.RunRawUpstream(t, refuseOrTake)
 	b := &bench{shadow: testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})}
-	b.Traefik = runTraefik(t, testbed.Options{Static: soonRefused(t), Dynamic: routers(live.URL(), b.shadow.URL(), options)})
+	b.Traefik = testbed.MustServe(t, testbed.Options{Static: soonRefused(t), Dynamic: routers(live.URL(), b.shadow.URL(), options)})
 	// ask returns the answers in order. The client sends the body when it is
 	// told to, and not at all if it is refused.
 	ask := func(t *testing.T, host, target string, known bool) (answers []string) {

@@ -25,6 +25,17 @@ func RunTraefik(tb testing.TB, opts Options) *Traefik {
 	return t
 }
 
+// MustServe is [RunTraefik] followed by [Traefik.CheckRouters], for tests whose
+// first configuration is all good.
+func MustServe(tb testing.TB, opts Options) *Traefik {
+	tb.Helper()
+	t := RunTraefik(tb, opts)
+	if err := t.CheckRouters(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	return t
+}
+
 // MustUsedRelease is [UsedRelease] for tests that have to know before they start
 // a Traefik.
 func MustUsedRelease(tb testing.TB) Release {

@@ -56,14 +56,11 @@ func billing(live *Upstream) Dynamic {
 
 func TestRequestIsRecordedAsSent(t *testing.T) {
 	live := RunUpstream(t, UpstreamOptions{Name: "live"})
-	traefik := RunTraefik(t, Options{
+	traefik := MustServe(t, Options{
 		WithoutMirror: true,
 		Plugins:       []Plugin{passThrough(t)},
 		Dynamic:       billing(live),
 	})
-	if err := traefik.CheckRouters(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 
 	answers, err := Exchange(t.Context(), traefik.Addr(Web), []byte(
 		"POST /invoices/a%2Fb?paid=no&&x=%20 HTTP/1.1\r\nHost: billing.example.com\r\n"+
@@ -249,10 +246,7 @@ func TestStartFailureTellsWhy(t *testing.T) {
 
 func TestTLSAndHTTP2(t *testing.T) {
 	live := RunUpstream(t, UpstreamOptions{Name: "live"})
-	traefik := RunTraefik(t, Options{WithoutMirror: true, TLS: true, Plugins: []Plugin{passThrough(t)}, Dynamic: billing(live)})
-	if err := traefik.CheckRouters(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	traefik := MustServe(t, Options{WithoutMirror: true, TLS: true, Plugins: []Plugin{passThrough(t)}, Dynamic: billing(live)})
 	for url, proto := range map[string]string{traefik.URL("/invoices"): "HTTP/1.1", traefik.SecureURL("/invoices"): "HTTP/2.0"} {
 		resp, err := traefik.Client().Get(url)
 		if err != nil {

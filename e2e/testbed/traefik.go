@@ -1,9 +1,9 @@
 // Package testbed runs the real Traefik with the plugin in it, the upstreams
 // that it talks to, and a client that sends bytes exactly as they are given.
 //
-// Tests, the demo and the benchmarks stand on it, so nothing but [RunTraefik],
-// [RunUpstream] and [RunRawUpstream] asks for a testing.TB. Figures about the
-// process (processor time, memory, descriptors) are read from /proc and are
+// Tests, the demo and the benchmarks stand on it, so what takes a testing.TB to
+// fail is beside what returns an error: [RunTraefik] beside [Start]. Figures about
+// the process (processor time, memory, descriptors) are read from /proc and are
 // there on Linux only.
 package testbed
 

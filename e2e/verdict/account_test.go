@@ -491,7 +491,7 @@ func TestEveryRequestIsInTheAccount(t *testing.T) {
 			Router("uploads", host("uploads"), "billing", uploads).
 			Router("unrelated", host("unrelated"), "billing", "unrelated")
 	}
-	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: config(0)})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config(0)})
 	begun := time.Now()
 
 	// All kinds, and reloads of what has nothing to do with them.

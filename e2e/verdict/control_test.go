@@ -144,7 +144,7 @@ func TestVerdictsOfReleasesWithAControl(t *testing.T) {
 			Mirror(r.name, testbed.Values{"url": serving(t, "shadow", r.shadow).URL(), "maxInFlight": 1000, "timeout": "30s", "compare": rules}).
 			Router(r.name, host(r.name), r.name, r.name)
 	}
-	traefik := runTraefik(t, testbed.Options{Dynamic: config})
+	traefik := testbed.MustServe(t, testbed.Options{Dynamic: config})
 	said := map[string]*report.Comparison{}
 	for _, r := range releases {
 		inParallel(t, 120, func(i int) error { return r.send(traefik, i) })
@@ -189,7 +189,7 @@ func TestSlowControlHoldsUpNobody(t *testing.T) {
 	config := testbed.Dynamic{}.Report().Service(middleware, live.URL()).
 		Mirror(middleware, testbed.Values{"url": shadow.URL(), "timeout": "2s", "compare": testbed.Values{"control": hanging.URL()}}).
 		Router(middleware, host(middleware), middleware, middleware)
-	traefik := runTraefik(t, testbed.Options{Dynamic: config})
+	traefik := testbed.MustServe(t, testbed.Options{Dynamic: config})
 	for range 5 {
 		get(t, traefik, middleware, "/invoices/7")
 	}

@@ -38,16 +38,6 @@ func eventually(t *testing.T, check func() error) {
 	testbed.Eventually(t, patience, check)
 }
 
-// runTraefik is testbed.RunTraefik for configurations that are all good.
-func runTraefik(t *testing.T, opts testbed.Options) *testbed.Traefik {
-	t.Helper()
-	traefik := testbed.RunTraefik(t, opts)
-	if err := traefik.CheckRouters(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return traefik
-}
-
 // upstream starts an upstream that answers by handler; with nil, with its name.
 func upstream(t *testing.T, name string, handler http.HandlerFunc) *testbed.Upstream {
 	t.Helper()

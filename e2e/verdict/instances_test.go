@@ -36,7 +36,7 @@ func TestMirrorsCompareTheirOwnPairs(t *testing.T) {
 			"compare": testbed.Values{"headers": "X-Ledger", "show": "values", "examples": examples},
 		}).Router(name(i), host(name(i)), "billing", name(i))
 	}
-	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
 	inParallel(t, mirrors*requests, func(i int) error {
 		a, err := send(traefik, name(i), "POST", fmt.Sprint("/invoices/", i/mirrors), nil, strings.NewReader("{}"))
 		if want := fmt.Sprintf(`{"tenant":%q,"invoice":"%d",`, name(i), i/mirrors); err == nil && !strings.HasPrefix(a.body, want) {

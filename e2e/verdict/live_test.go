@@ -57,7 +57,7 @@ func TestLiveDoesNotWaitForTheComparison(t *testing.T) {
 			}
 			t.Run(mode+"/"+test.name, func(t *testing.T) {
 				live, shadow := upstream(t, "live", test.live), upstream(t, "shadow", test.live)
-				traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: compared(live.URL(), shadow.URL(), mode, testbed.Values{"timeout": "60s"})})
+				traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: compared(live.URL(), shadow.URL(), mode, testbed.Values{"timeout": "60s"})})
 				release := shadow.Hang()
 				defer release()
 				conn, err := net.Dial("tcp", traefik.Addr(testbed.Web))
@@ -104,7 +104,7 @@ func TestShadowThatIsFirst(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			answer := func(rw http.ResponseWriter, _ *http.Request) { writeJSON(rw, `{"invoice":1}`) }
 			live, shadow := upstream(t, "live", answer), upstream(t, "shadow", answer)
-			traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: compared(live.URL(), shadow.URL(), mode, testbed.Values{"timeout": "60s"})})
+			traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: compared(live.URL(), shadow.URL(), mode, testbed.Values{"timeout": "60s"})})
 			release := live.Hang()
 			defer release()
 			answered := make(chan error, 1)
@@ -137,7 +137,7 @@ func TestShadowThatIsFirst(t *testing.T) {
 func TestLiveThatIsTooSlow(t *testing.T) {
 	answer := func(rw http.ResponseWriter, _ *http.Request) { writeJSON(rw, `{"invoice":1}`) }
 	live, shadow := upstream(t, "live", answer), upstream(t, "shadow", answer)
-	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: compared(live.URL(), shadow.URL(), "buffer", testbed.Values{"timeout": "200ms"})})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: compared(live.URL(), shadow.URL(), "buffer", testbed.Values{"timeout": "200ms"})})
 	release := live.Hang()
 	defer release()
 	answered := make(chan error, 1)
@@ -213,7 +213,7 @@ func TestAnswersTakeNoMemoryBeyondTheLimits(t *testing.T) {
 					}
 				})})
 				options := testbed.Values{"maxInFlight": places, "maxBodySize": bodyLimit, "timeout": "60s", "compare": testbed.Values{"maxBodySize": compareLimit}}
-				traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: compared(live.URL(), shadow.URL(), mode, options)})
+				traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: compared(live.URL(), shadow.URL(), mode, options)})
 				load := func(router string, n int) {
 					t.Helper()
 					inParallel(t, n, func(i int) error {

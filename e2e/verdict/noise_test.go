@@ -41,7 +41,7 @@ func TestNoiseGoesInTwoSteps(t *testing.T) {
 			Mirror(middleware, testbed.Values{"url": shadow.URL(), "maxInFlight": 1000, "compare": options}).
 			Router("billing", host("billing"), "billing", middleware)
 	}
-	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: config(testbed.Values{})})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config(testbed.Values{})})
 	load := func() {
 		inParallel(t, n, func(i int) error {
 			_, err := send(traefik, "billing", "GET", fmt.Sprint("/invoices/", i), nil, nil)

@@ -93,7 +93,7 @@ func TestNothingIsShownThatIsNotTo(t *testing.T) {
 				rules["show"] = test.show
 			}
 			// One Traefik each: what is hidden in one is shown in another.
-			traefik := runTraefik(t, testbed.Options{Dynamic: testbed.Dynamic{}.
+			traefik := testbed.MustServe(t, testbed.Options{Dynamic: testbed.Dynamic{}.
 				Service("billing", live.URL()).
 				Report().
 				Mirror(middleware, testbed.Values{"url": shadow.URL(), "compare": rules}).
@@ -195,7 +195,7 @@ func TestHostileValuesAreText(t *testing.T) {
 	for _, name := range []string{middleware, name} {
 		config.Mirror(name, testbed.Values{"url": shadow.URL(), "compare": testbed.Values{"show": "values", "headers": "X-Ledger", "examples": examples}})
 	}
-	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: config.Router("billing", host("billing"), "billing", middleware, name)})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config.Router("billing", host("billing"), "billing", middleware, name)})
 	load := func(text string, path string) {
 		t.Helper()
 		for range 25 { // enough for some to be judged

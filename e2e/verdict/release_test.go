@@ -670,7 +670,7 @@ func TestVerdictsOfReleasesAreRight(t *testing.T) {
 			trials = append(trials, tr)
 		}
 	}
-	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
 	for _, tr := range trials {
 		tr.traefik = traefik
 		tr.load(t)
@@ -702,7 +702,7 @@ func runTrial(t *testing.T, r *release) (*trial, testbed.Dynamic) {
 	tr := newStand(t).trial(r, runSeed(t), false)
 	config := testbed.Dynamic{}.Report()
 	tr.configure(config)
-	tr.traefik = runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
+	tr.traefik = testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
 	tr.load(t)
 	return tr, config
 }

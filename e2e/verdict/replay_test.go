@@ -29,7 +29,7 @@ func TestCommandsOfExamplesRepeatTheRequest(t *testing.T) {
 		return func(rw http.ResponseWriter, _ *http.Request) { writeJSON(rw, `{"total":"`+total+`"}`) }
 	}
 	live, shadow := upstream(t, "live", book("1546.94")), upstream(t, "shadow", book("154694"))
-	traefik := runTraefik(t, testbed.Options{Dynamic: testbed.Dynamic{}.
+	traefik := testbed.MustServe(t, testbed.Options{Dynamic: testbed.Dynamic{}.
 		Service("billing", live.URL()).
 		Report().
 		Mirror(middleware, testbed.Values{"url": shadow.URL(), "compare": testbed.Values{"show": "values", "examples": examples}}).

@@ -75,7 +75,7 @@ func TestWhatIsComparedIsWhatTheOptionsSay(t *testing.T) {
 		test.options["show"] = "values"
 		config.Mirror(test.name, testbed.Values{"url": shadow.URL(), "compare": test.options}).Router(test.name, host(test.name), "billing", test.name)
 	}
-	traefik := runTraefik(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
 	for _, test := range tests {
 		for path := range answers {
 			if _, err := send(traefik, test.name, "GET", path, nil, nil); err != nil {

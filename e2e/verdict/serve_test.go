@@ -56,7 +56,7 @@ func TestReportOnAnEntryPointOfItsOwn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			addr := freeAddr(t)
 			live, shadow := upstream(t, "live", nil), upstream(t, "shadow", nil)
-			traefik := runTraefik(t, testbed.Options{
+			traefik := testbed.MustServe(t, testbed.Options{
 				LogLevel: "ERROR",
 				Static:   testbed.Values{"entryPoints": testbed.Values{"operations": testbed.Values{"address": addr}}},
 				Dynamic: guarded(strip).
