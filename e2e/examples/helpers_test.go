@@ -34,12 +34,6 @@ const (
 	innerAddress  = "127.0.0.1:8001" // the entry point for copies
 )
 
-// eventually is testbed.Eventually with this package's patience.
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	testbed.Eventually(t, patience, check)
-}
-
 func folder(t *testing.T, elements ...string) string {
 	t.Helper()
 	root, err := testbed.RepoRoot()
@@ -177,7 +171,7 @@ func copies(t *testing.T, shadow *testbed.Upstream, n int, sendLast func(end str
 	end := fmt.Sprintf("/last-%d", lasts.Add(1))
 	sendLast(end)
 	var got []testbed.Request
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		got = shadow.Requests()
 		others := 0
 		for _, r := range got {

@@ -76,7 +76,7 @@ func (p *pair) mirror(n int) (ones, twos int) {
 			p.t.Fatalf("answered %d, want 200", got)
 		}
 	}
-	eventually(p.t, func() error {
+	testbed.Eventually(p.t, patience, func() error {
 		if ones, twos = len(bookings(p.one)), len(bookings(p.two)); ones+twos != n {
 			return fmt.Errorf("the shadow's servers got %d and %d copies, want %d in all", ones, twos, n)
 		}
@@ -99,7 +99,7 @@ func bookings(u *testbed.Upstream) []testbed.Request {
 // awaitHealth waits until Traefik finds the server up or down.
 func (p *pair) awaitHealth(server *testbed.Upstream, want string) {
 	p.t.Helper()
-	eventually(p.t, func() error {
+	testbed.Eventually(p.t, patience, func() error {
 		resp, err := http.Get(p.traefik.APIURL("/api/http/services/billing-next@file"))
 		if err != nil {
 			return err

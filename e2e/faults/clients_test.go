@@ -217,7 +217,7 @@ func (c *counter) fill(t *testing.T, router string, n int) {
 	for range n {
 		send()
 	}
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if got := c.shadow.Count(); got < n {
 			return fmt.Errorf("%s: %d of %d requests have found a place", router, got, n)
 		}

@@ -195,7 +195,7 @@ func TestLiveDoesNotNoticeTheShadow(t *testing.T) {
 			}
 			shadow.heal()
 			load.header = nil
-			eventually(t, func() error {
+			testbed.Eventually(t, patience, func() error {
 				for _, name := range []string{pausing, restless} {
 					if err := load.send(name); err != nil {
 						t.Fatal(err)
@@ -233,7 +233,7 @@ func TestPauseSparesADeadShadow(t *testing.T) {
 
 	// A time before the pause began, though not by much.
 	began, looked := time.Now(), time.Now()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		began, looked = looked, time.Now()
 		load.run(t, workers, pausing)
 		if lines := logged(traefik, pausing); len(lines) < 2 {
@@ -244,7 +244,7 @@ func TestPauseSparesADeadShadow(t *testing.T) {
 	// Ten failures begin the pause; what had a place by then goes on.
 	// Nothing is sent meanwhile, so that this is no probe.
 	tried := -1
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		was := tried
 		time.Sleep(500 * time.Millisecond)
 		if tried = ward.Count(); tried != was {
@@ -258,7 +258,7 @@ func TestPauseSparesADeadShadow(t *testing.T) {
 	sent := 0
 	var probes [2]time.Duration // since the pause began
 	for i := range probes {
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			load.run(t, workers, pausing)
 			sent += workers
 			if got := ward.Count() - tried; got <= i {
@@ -284,7 +284,7 @@ func TestPauseSparesADeadShadow(t *testing.T) {
 	}
 
 	ward.well.Store(true)
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		load.run(t, 1, pausing)
 		if got := ward.count(pausing); got < 20 {
 			return fmt.Errorf("the healed shadow got %d requests, want 20", got)

@@ -40,12 +40,6 @@ func at(name string) string { return name + ".example.com" }
 
 func host(name string) string { return "Host(`" + at(name) + "`)" }
 
-// eventually is testbed.Eventually with this package's patience.
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	testbed.Eventually(t, patience, check)
-}
-
 // runLive starts a live upstream that answers with the checksum of the body that
 // it got, so that a client can tell its own answer from any other.
 func runLive(t *testing.T) *testbed.Upstream {
@@ -243,7 +237,7 @@ func settle(t *testing.T, traefik *testbed.Traefik, base figures, kept func() in
 	t.Helper()
 	const stray = 4 // a connection of the client's or to live that base did not have yet
 	var now figures
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		now = measure(t, traefik)
 		kept := kept()
 		if limit := base.descriptors + kept + stray; now.descriptors > limit {
@@ -271,7 +265,7 @@ func logged(traefik *testbed.Traefik, name string) []string {
 // waitLogged waits until the middleware called name has logged text.
 func waitLogged(t *testing.T, traefik *testbed.Traefik, name, text string) {
 	t.Helper()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		lines := logged(traefik, name)
 		if !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, text) }) {
 			return fmt.Errorf("%s has logged %q, want a line with %q", name, lines, text)

@@ -38,7 +38,7 @@ func (c *crowd) ask(t *testing.T, n int, router, target string) {
 		}
 	}
 	was, times := int64(-1), 0
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		now := c.written.Load()
 		if now != was {
 			was, times = now, 0
@@ -173,7 +173,7 @@ func TestClientsThatDoNotReadTakeNoMemory(t *testing.T) {
 				stop := watchHeap(t, traefik)
 				for n := places; n <= clients; n += places {
 					c.ask(t, places, router, target)
-					eventually(t, func() error {
+					testbed.Eventually(t, patience, func() error {
 						text := metrics(t, traefik)
 						over, under := metricIn(t, text, router, "mirror_eligible_requests_total"), metricIn(t, text, router, "mirror_in_flight_requests")
 						if over != before+n || under != 0 {

@@ -58,7 +58,7 @@ samples:
 // waitMetric waits until a metric is what it should be.
 func waitMetric(t *testing.T, traefik *testbed.Traefik, name string, want int, family string, labels ...string) {
 	t.Helper()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if got := metric(t, traefik, name, family, labels...); got != want {
 			return fmt.Errorf("%s: %s%q is %d, want %d", name, family, labels, got, want)
 		}
@@ -87,7 +87,7 @@ func get(t *testing.T, traefik *testbed.Traefik, router, target string) {
 // getUntilPaused asks until the mirror leaves its shadow alone.
 func getUntilPaused(t *testing.T, traefik *testbed.Traefik, router string) {
 	t.Helper()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		for range 10 {
 			get(t, traefik, router, "/invoices/lost")
 		}

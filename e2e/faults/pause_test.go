@@ -61,7 +61,7 @@ func TestLateAnswersAreNotTheNewShadows(t *testing.T) {
 			for range pending {
 				get(t, traefik, router, "/invoices/old")
 			}
-			eventually(t, func() error {
+			testbed.Eventually(t, patience, func() error {
 				if got := old.Count(); got < pending {
 					return fmt.Errorf("%d of %d requests are with the old shadow", got, pending)
 				}
@@ -133,7 +133,7 @@ func TestShadowThatFlaps(t *testing.T) {
 		paused := time.Now()
 		waitMetric(t, traefik, router, 0, "mirror_in_flight_requests") // or one of them would get the answer
 		well.Store(true)
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			time.Sleep(20 * time.Millisecond)
 			get(t, traefik, router, "/invoices/probe")
 			if well.Load() {

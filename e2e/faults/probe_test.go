@@ -132,7 +132,7 @@ func TestLengthyRequestsDoNotKeepAShadowLeftAlone(t *testing.T) {
 		for range more {
 			get(t, traefik, m.router, "/invoices")
 		}
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			if got := m.shadow.count(m.router) - before; got < more {
 				return fmt.Errorf("%s: the shadow got %d of %d requests after it was tried", m.name, got, more)
 			}

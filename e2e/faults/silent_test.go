@@ -106,7 +106,7 @@ func TestConnectionsThatGoSilentAreGivenUp(t *testing.T) {
 	for _, s := range all {
 		t.Run(s.name, func(t *testing.T) {
 			arrives := func(want int) {
-				eventually(t, func() error {
+				testbed.Eventually(t, patience, func() error {
 					if err := l.send(s.name); err != nil {
 						return err
 					}

@@ -111,7 +111,7 @@ func TestShadowsThatBeginToAnswerAreNotLeftAlone(t *testing.T) {
 			// What is over: mirrored, failed, or dropped.
 			allOver := func(n int) string {
 				var text string
-				eventually(t, func() error {
+				testbed.Eventually(t, patience, func() error {
 					text = metrics(t, traefik)
 					for _, name := range names {
 						if got := metricIn(t, text, name, "mirror_eligible_requests_total"); got != n {

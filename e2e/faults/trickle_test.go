@@ -125,7 +125,7 @@ func TestUploadsThatTrickleDoNotShutOutOthers(t *testing.T) {
 // waitForBodies waits until Traefik waits for n requests' bodies.
 func waitForBodies(t *testing.T, traefik *testbed.Traefik, n int) {
 	t.Helper()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		dump, err := traefik.GoroutineDump(t.Context())
 		if err != nil {
 			return err
@@ -141,7 +141,7 @@ func waitForBodies(t *testing.T, traefik *testbed.Traefik, n int) {
 // with the shadow.
 func waitForOthers(t *testing.T, shadow *testbed.Upstream, router string, wantGets, wantPosts int) {
 	t.Helper()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		gets, posts := 0, 0
 		for _, r := range shadow.Requests() {
 			switch {

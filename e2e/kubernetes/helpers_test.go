@@ -30,11 +30,6 @@ const (
 	mirrorName  = "default-shadow-billing@kubernetescrd"
 )
 
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	testbed.Eventually(t, patience, check)
-}
-
 // repoRoot returns the folder whose plugin and examples are tested.
 func repoRoot(t *testing.T) string {
 	t.Helper()

@@ -91,7 +91,7 @@ func runTraefik(t *testing.T, c *cluster, opts testbed.Options) *testbed.Traefik
 // that the examples do not mirror.
 func served(t *testing.T, traefik *testbed.Traefik) {
 	t.Helper()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if status, body := try(t, traefik, "OPTIONS", "/invoices", nil); status != http.StatusOK {
 			return fmt.Errorf("answered %d %q, want 200; Traefik's log:\n%s", status, body, traefik.LogTail(20))
 		}
@@ -287,7 +287,7 @@ func TestShadowWithSecrets(t *testing.T) {
 
 	// The Secret changes, and so does what the shadow gets.
 	c.apply(t, secret(t, "billing-next-token", "authorization", "Bearer n3w"))
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		shadow.Reset()
 		request(t, traefik, "GET", "/invoices/2024-00117", header)
 		if got := recorded(t, shadow, 1)[0].Header.Get("Authorization"); got != "Bearer n3w" {
@@ -298,7 +298,7 @@ func TestShadowWithSecrets(t *testing.T) {
 
 	// Without it there is no middleware, and without that no route.
 	c.delete(secret(t, "billing-next-token", "authorization", ""))
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if status, _ := try(t, traefik, "GET", "/invoices/2024-00117", header); status != http.StatusNotFound {
 			return fmt.Errorf("answered %d, want 404", status)
 		}
@@ -350,7 +350,7 @@ func TestRemoval(t *testing.T) {
 
 	// The middleware goes first, and the route with it.
 	c.delete(middleware)
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if status, _ := try(t, traefik, "GET", "/invoices/1", in); status != http.StatusNotFound {
 			return fmt.Errorf("answered %d, want 404", status)
 		}
@@ -374,7 +374,7 @@ func TestRemoval(t *testing.T) {
 	copied := func(uri string) bool {
 		return slices.ContainsFunc(shadow.Requests(), func(r testbed.Request) bool { return r.RequestURI == uri })
 	}
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if status, _ := try(t, traefik, "GET", "/invoices/3", in); status != http.StatusOK {
 			return fmt.Errorf("answered %d, want 200", status)
 		}
@@ -395,7 +395,7 @@ func pluginOptions(t *testing.T, traefik *testbed.Traefik) map[string]any {
 	var middleware struct {
 		Plugin map[string]map[string]any `json:"plugin"`
 	}
-	eventually(t, func() error { return api(t, traefik, "/api/http/middlewares/"+mirrorName, &middleware) })
+	testbed.Eventually(t, patience, func() error { return api(t, traefik, "/api/http/middlewares/"+mirrorName, &middleware) })
 	return middleware.Plugin[testbed.MirrorKey]
 }
 

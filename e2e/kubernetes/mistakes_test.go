@@ -75,7 +75,7 @@ spec: {plugin: {`+testbed.MirrorKey+`: `+m.options+`}}
 	traefik := runTraefik(t, c, testbed.Options{LogLevel: "ERROR"})
 	for _, m := range optionsInObjects {
 		path := "/mistakes/" + m.name
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			if status, body := try(t, traefik, "POST", path, http.Header{"Authorization": {"Bearer k3y"}}); status != http.StatusOK {
 				return fmt.Errorf("%s: answered %d %q, want 200", m.name, status, body)
 			}
@@ -91,7 +91,7 @@ spec: {plugin: {`+testbed.MirrorKey+`: `+m.options+`}}
 			if len(lines) != 0 {
 				t.Errorf("%s: logged %q, want nothing", m.name, lines)
 			}
-			eventually(t, func() error {
+			testbed.Eventually(t, patience, func() error {
 				for _, r := range shadow.Requests() {
 					if r.RequestURI == path {
 						if strings.Contains(m.options, "Authorization: null") && r.Header.Get("Authorization") != "" {

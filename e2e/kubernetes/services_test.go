@@ -121,7 +121,7 @@ func TestMirrorOnAService(t *testing.T) {
 			c.apply(t, middleware, other)
 			traefik := runTraefik(t, c, testbed.Options{})
 			served(t, traefik)
-			eventually(t, func() error {
+			testbed.Eventually(t, patience, func() error {
 				status, body := try(t, traefik, http.MethodOptions, "/reminders", nil)
 				if status != http.StatusOK {
 					return fmt.Errorf("answered %d %q, want 200", status, body)
@@ -189,8 +189,8 @@ spec:
 			return fmt.Errorf("nothing came with marker %q and Authorization %q", marker, authorization)
 		}
 	}
-	eventually(t, has(shadow, "billing-mirrored", ""))
-	eventually(t, has(live, "", "Bearer k3y"))
+	testbed.Eventually(t, patience, has(shadow, "billing-mirrored", ""))
+	testbed.Eventually(t, patience, has(live, "", "Bearer k3y"))
 }
 
 // Two TraefikServices with the same Service, of which one has the mirror, are at odds

@@ -283,7 +283,7 @@ func TestAnswersThatAreComparedAreUntouched(t *testing.T) {
 // the other. Answers that differ and were quick differ.
 func unlessSlow(t *testing.T, ask func() (differ bool)) {
 	t.Helper()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		began := time.Now()
 		differ := ask()
 		if took := time.Since(began); differ && took >= flushTime {
@@ -366,7 +366,7 @@ func unframe(resp *http.Response) {
 // if one of them was found to differ, or if hardly any was looked at.
 func checkNothingDiffers(t *testing.T, traefik *testbed.Traefik, name string) {
 	t.Helper()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if n := traefik.MustReport(t, name).InFlight; n > 0 {
 			return fmt.Errorf("%s: %d pairs under way", name, n)
 		}

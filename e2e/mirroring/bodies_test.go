@@ -194,7 +194,7 @@ func TestBoundsBeforeTheMirror(t *testing.T) {
 			t.Errorf("%s: live got %d requests with a body that is too large", host, n)
 		}
 		expect(t, b.Traefik, http.StatusOK, sized("POST", "/invoices", host, body[:1000]))
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			if got := shadow.Requests(); count(got, "/invoices") != 1 || string(got[len(got)-1].Body) != body[:1000] {
 				return fmt.Errorf("%s: the shadow got %s, want /invoices with 1000 bytes", host, lines(got))
 			}
@@ -225,7 +225,7 @@ func TestClientThatLeavesBeforeTheAnswer(t *testing.T) {
 	c := dial(t, b.Traefik)
 	c.say(sized("POST", "/invoices", mirrorHost, testbed.Payload(size)))
 	await(t, "live has not got the request", entered)
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if b.shadow.Count() != 1 {
 			return errors.New("the shadow has not got the request's head")
 		}
@@ -337,7 +337,7 @@ func TestHTTP2(t *testing.T) {
 		if err != nil || answers.Status() != http.StatusOK {
 			t.Fatalf("answer %d, %v", answers.Status(), err)
 		}
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			if got := b.shadow.Requests(); count(got, "/raw") != 1 {
 				return fmt.Errorf("the shadow got %s, want /raw", lines(got))
 			}

@@ -77,7 +77,7 @@ func TestLiveThatBreaksOffByEveryProtocol(t *testing.T) {
 							// HTTP/1.1 has a connection for each, for net/http sends a request again
 							// where one that was used before is closed without an answer.
 							transport := p.openTransport(t, traefik)
-							eventually(t, func() error {
+							testbed.Eventually(t, patience, func() error {
 								if p.major == 1 {
 									transport = p.openTransport(t, traefik)
 								}

@@ -133,7 +133,7 @@ func TestShadowThatComesBack(t *testing.T) {
 	for round := range 3 {
 		target := fmt.Sprintf("/invoices/%d", round)
 		expect(t, b.Traefik, http.StatusOK, sized("POST", target, mirrorHost, invoice))
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			if count(b.shadow.Requests(), target) != 1 {
 				return errors.New("the shadow did not get " + target)
 			}
@@ -189,7 +189,7 @@ func TestNothingIsSentTwice(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			i := 0
-			eventually(t, func() error {
+			testbed.Eventually(t, patience, func() error {
 				i++
 				expect(t, traefik, http.StatusOK, test.request(fmt.Sprintf("/invoices/%d", i), at(test.name)))
 				if most := shadows[test.name].most(); most > 1 || strings.Contains(traefik.Log(), marker(test.name)+": the shadow failed") {

@@ -48,12 +48,6 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// eventually is testbed.Eventually with this package's patience.
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	testbed.Eventually(t, patience, check)
-}
-
 // A bench is a Traefik with one mirrored and one plain router before one live
 // upstream.
 type bench struct {
@@ -213,7 +207,7 @@ func (b *bench) fill(t *testing.T, n int) (release func()) {
 	send := func() {
 		expect(t, b.Traefik, http.StatusOK, sized("POST", "/fill", mirrorHost, invoice))
 	}
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		send()
 		if got := b.shadow.Count(); got < n {
 			return fmt.Errorf("%d requests are with the shadow, want %d", got, n)

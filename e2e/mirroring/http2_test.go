@@ -166,7 +166,7 @@ func TestShadowWithFewStreams(t *testing.T) {
 					}()
 				}
 				done.Wait()
-				eventually(t, func() error {
+				testbed.Eventually(t, patience, func() error {
 					if n, want := got[limit].Load(), int64((round+1)*clients); n != want {
 						return fmt.Errorf("the shadow got %d requests, want %d", n, want)
 					}
@@ -291,7 +291,7 @@ func TestNothingOfTheShadowsAnswersIsLogged(t *testing.T) {
 		}
 	}
 	for name, shadow := range shadows {
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			if shadow.Count() == 0 {
 				return fmt.Errorf("%s: the shadow was not reached", name)
 			}

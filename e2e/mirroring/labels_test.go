@@ -26,7 +26,7 @@ func runLabels(t *testing.T, containers map[string]map[string]string, opts testb
 	opts.Static = testbed.Values{"providers": engine.Providers()}
 	opts.Env = append(opts.Env, "DOCKER_HOST=") // set, it would be asked in place of the engine
 	traefik := testbed.MustServe(t, opts)
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if status := exchange(t, traefik, head("GET", last, "labels")).Status(); status != http.StatusOK {
 			return fmt.Errorf("the labels are not applied: answered %d; the end of Traefik's log:\n%s", status, traefik.LogTail(10))
 		}

@@ -285,7 +285,7 @@ func TestMistakesLeaveLiveAlone(t *testing.T) {
 	// Served, each by every router that names it, with the body intact.
 	for name := range says {
 		short, _, _ := strings.Cut(name, "@")
-		eventually(t, func() error { return served(b, live, at(short)) })
+		testbed.Eventually(t, patience, func() error { return served(b, live, at(short)) })
 	}
 	for _, m := range files {
 		if err := served(b, live, "other-"+at(m.name)); err != nil {
@@ -351,7 +351,7 @@ func TestMistakesLeaveLiveAlone(t *testing.T) {
 	}
 	for name := range says {
 		short, _, _ := strings.Cut(name, "@")
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			expect(t, b.Traefik, http.StatusOK, sized("POST", "/corrected/"+short, at(short), invoice))
 			for _, r := range shadow.Requests() {
 				if r.RequestURI == "/corrected/"+short && r.Header.Get(markerHeader) == name {

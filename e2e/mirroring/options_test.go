@@ -50,7 +50,7 @@ func at(name string) string { return strings.ToLower(name) + ".example.com" }
 func (m *mirrors) one(t *testing.T, name string) testbed.Request {
 	t.Helper()
 	var got []testbed.Request
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if got = from(m.shadow.Requests(), name); len(got) != 1 {
 			return fmt.Errorf("the shadow got %s from %s, want one request", lines(got), name)
 		}
@@ -118,7 +118,7 @@ func TestPercent(t *testing.T) {
 		if _, err := testbed.Exchange(t.Context(), m.Addr(testbed.Web), []byte(all), testbed.RawOptions{Answers: n}); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			if got := len(from(m.shadow.Requests(), name)); got < test.atLeast {
 				return fmt.Errorf("percent %v: %d of %d mirrored, want at least %d", test.percent, got, n, test.atLeast)
 			}
@@ -164,7 +164,7 @@ func TestMaxRate(t *testing.T) {
 				time.Sleep(time.Duration(50+i*20) * time.Millisecond)
 			}
 			var copies []testbed.Request
-			eventually(t, func() error {
+			testbed.Eventually(t, patience, func() error {
 				copies = from(m.shadow.Requests(), name)
 				r := m.MustReport(t, name)
 				if got := r.Mirrored + r.Dropped["rate"]; got != bursts*each*2 || len(copies) != int(r.Mirrored) {

@@ -158,7 +158,7 @@ func TestOwnMirroringLeavesAFailingShadowAlone(t *testing.T) {
 	o := runOwn(t, "circuitBreaker", testbed.Values{"expression": "NetworkErrorRatio() > 0.5", "checkPeriod": "10ms", "fallbackDuration": "10m"}, nil)
 	o.shadow.Handle(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) }))
 	sent := 0
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		for range 10 {
 			expect(t, o.Traefik, http.StatusOK, sized("POST", "/invoices", mirrorHost, invoice))
 			sent++

@@ -164,7 +164,7 @@ func TestManyRoutersAndMirrors(t *testing.T) {
 	check(t, second, "second", map[string][]string{"chain": {marker("second")}})
 
 	stop()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		d, err := traefik.Descriptors()
 		if err != nil {
 			return err
@@ -183,7 +183,7 @@ func TestManyRoutersAndMirrors(t *testing.T) {
 // settled returns Traefik's figures once two looks in a row agree.
 func settled(t *testing.T, traefik *testbed.Traefik) (descriptors, goroutines int) {
 	t.Helper()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		d, err := traefik.Descriptors()
 		if err != nil {
 			return err

@@ -243,7 +243,7 @@ func TestSameAnswersByEveryProtocol(t *testing.T) {
 					t.Run(test.name, func(t *testing.T) {
 						ask := func(mode string) (got received, early bool) {
 							t.Helper()
-							eventually(t, func() error {
+							testbed.Eventually(t, patience, func() error {
 								id := strconv.FormatInt(probes.Add(1), 10)
 								req := p.request(t, traefik, test.method, fmt.Sprintf("/invoices?shape=%d&id=%s", n, id), mode+"-"+at+".example.com", test.header)
 								began := time.Now()

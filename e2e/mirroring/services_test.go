@@ -101,7 +101,7 @@ func TestMirrorOnAService(t *testing.T) {
 					t.Errorf("%s: the shadow got for %s\n%q\nlive for %s\n%q", test.router, got.Host, got.Header, of.Host, of.Header)
 				}
 			}
-			eventually(t, func() error { // the shadow's last answer may still be on its way
+			testbed.Eventually(t, patience, func() error { // the shadow's last answer may still be on its way
 				if m := traefik.MustReport(t, middleware); m.Mirrored != int64(mirrored) {
 					return fmt.Errorf("the report has %d mirrored, want %d of one mirror for all routers", m.Mirrored, mirrored)
 				}
@@ -337,7 +337,7 @@ func TestMirrorOnAServiceBeforeItWasPossible(t *testing.T) {
 	go func() {
 		reloaded <- traefik.Reload(ctx, onService(billing(live), "billing", middleware).Router("later", host("later.example.com"), "billing"))
 	}()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if got := strings.Count(traefik.Log(), refused); got == 0 || labels && got < 2 {
 			return fmt.Errorf("%d lines with %s", got, refused)
 		}

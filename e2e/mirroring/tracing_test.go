@@ -90,7 +90,7 @@ func (c *collector) all() []*tracepb.Span {
 func (c *collector) in(t *testing.T, id trace.TraceID, n int) []*tracepb.Span {
 	t.Helper()
 	var spans []*tracepb.Span
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		spans = slices.DeleteFunc(c.all(), func(s *tracepb.Span) bool { return trace.TraceID(s.GetTraceId()) != id })
 		if len(spans) < n {
 			return fmt.Errorf("Traefik has sent %d spans of the trace %s, want %d", len(spans), id, n)

@@ -147,7 +147,7 @@ func testCopyThatComesBackDoesNotReachLive(t *testing.T, options testbed.Values)
 		expect(t, b.Traefik, http.StatusOK, head("GET", target, mirrorHost))
 	}
 	const name = "shadow-billing"
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if r := b.MustReport(t, name); r.Dropped["loop"] != 6 || r.Answers["5xx"] != 6 {
 			return fmt.Errorf("%d counted as loop, %v answered; want 6 copies that have come back", r.Dropped["loop"], r.Answers)
 		}

@@ -287,7 +287,7 @@ func (b *urlBench) collect(t *testing.T, what string, wantLive, wantCopies bool,
 	copies := map[string]testbed.Request{}
 	for _, m := range urlMirrors {
 		var got []testbed.Request
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			all := from(b.shadows[m.scheme].Requests(), m.name)
 			got = slices.DeleteFunc(slices.Clone(all), probe)
 			if len(got) == len(all) || wantCopies && len(got) == 0 {

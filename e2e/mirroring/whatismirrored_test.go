@@ -143,7 +143,7 @@ var mirroredRows = []row{
 				// The client leaves in the middle of it.
 				c := dial(t, m.Traefik)
 				c.say(head("POST", "/invoices", host, "Content-Length: "+strconv.Itoa(len(invoice))) + invoice[:10])
-				eventually(t, func() error {
+				testbed.Eventually(t, patience, func() error {
 					if n := m.live.Count(); n != i+1 {
 						return fmt.Errorf("live got %d requests, want %d", n, i+1)
 					}

@@ -41,13 +41,7 @@ func at(name string) string { return name + ".example.com" }
 
 func host(name string) string { return "Host(`" + at(name) + "`)" }
 
-// eventually is testbed.Eventually with this package's patience.
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	testbed.Eventually(t, patience, check)
-}
-
-// eventuallyLetGo is eventually for the connections of a mirror that is gone.
+// eventuallyLetGo is testbed.Eventually for the connections of a mirror that is gone.
 // Traefik v2 tells no plugin that its instance is, so with it they stay for as
 // long as any idle connection does, which is 90 s.
 func eventuallyLetGo(t *testing.T, traefik *testbed.Traefik, check func() error) {
@@ -174,7 +168,7 @@ func (l *load) wait(t *testing.T, n int) {
 	t.Helper()
 	for _, router := range l.routers {
 		want := l.count(router) + n
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			if got := l.count(router); got < want {
 				return fmt.Errorf("%d requests for %s, want %d", got, router, want)
 			}

@@ -122,7 +122,7 @@ func TestReloadStorm(t *testing.T) {
 				before.heap + max(0, without.heap) + 3<<20,
 			}
 			var after figures
-			eventually(t, func() error {
+			testbed.Eventually(t, patience, func() error {
 				after = measure(t, traefik)
 				if after.descriptors > limit.descriptors || after.goroutines > limit.goroutines || after.heap > limit.heap {
 					return fmt.Errorf("after %d reloads Traefik takes %v, want at most %v; before it was %v, and without the middleware it grows by %v", reloads, after, limit, before, without)
@@ -144,7 +144,7 @@ func (town *town) storm(t *testing.T, traefik *testbed.Traefik, n int) (before f
 	load := startLoad(t, traefik, billing, ledger)
 	load.wait(t, 100)
 	if town.shadows != nil {
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			if !strings.Contains(traefik.Log(), "is left alone") {
 				return fmt.Errorf("%s does not leave its dead shadow alone", paused)
 			}
@@ -176,7 +176,7 @@ func (town *town) check(t *testing.T, traefik *testbed.Traefik, load *load, n in
 	t.Helper()
 	for mirror, router := range map[string]string{changing: billing, steady: ledger} {
 		shadow := town.shadows[mirror]
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			if got, want := len(shadow.Requests()), load.count(router); got < want {
 				return fmt.Errorf("%s got %d requests, want %d; logged: %s", mirror, got, want, traefik.LogTail(5))
 			}
@@ -236,7 +236,7 @@ func (town *town) check(t *testing.T, traefik *testbed.Traefik, load *load, n in
 // through all reloads, the outcome of each of n pairs.
 func checkComparison(t *testing.T, traefik *testbed.Traefik, mirror, outcome string, n int) {
 	t.Helper()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if r := traefik.MustReport(t, mirror); r.Compared[outcome] != int64(n) || r.InFlight > 0 {
 			return fmt.Errorf("%s: %v compared, skipped for %v, %d in flight; want %s %d times", mirror, r.Compared, r.Skipped, r.InFlight, outcome, n)
 		}
@@ -271,7 +271,7 @@ func TestReloadsKeepConnectionsAndPlaces(t *testing.T) {
 	}
 	reach := func(n int) {
 		t.Helper()
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			if got := shadow.Count(); got < n {
 				return fmt.Errorf("%d requests at the shadow, want %d", got, n)
 			}
@@ -298,7 +298,7 @@ func TestReloadsKeepConnectionsAndPlaces(t *testing.T) {
 	for i := range 5 {
 		send(fmt.Sprintf("/dropped/%d", i))
 	}
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if !strings.Contains(traefik.Log(), "no place in flight") {
 			return fmt.Errorf("there are places, want all %d taken by requests of instances before", places)
 		}
@@ -362,7 +362,7 @@ func TestRemovedMirrorGoesOnCountingWhenItIsBack(t *testing.T) {
 	var began time.Time
 	expect := func(when string, n int64, state string, removed bool) {
 		t.Helper()
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			r := traefik.MustReport(t, middleware)
 			c := r.Comparison
 			if c == nil {
@@ -434,7 +434,7 @@ func TestReplacedInstancesAreLetGo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if after := measure(t, traefik); after.heap > before.heap+most {
 			return fmt.Errorf("after %d changes of options Traefik takes %v, want at most %.1f MB more than the %v of before", reloads, after, float64(most)/(1<<20), before)
 		}
@@ -489,7 +489,7 @@ func TestRequestsOutliveTheirInstance(t *testing.T) {
 				waiting := connect(t, traefik, "/slow-answer", body)
 				waiting.say(body)
 				for _, u := range []*testbed.Upstream{live, shadow} {
-					eventually(t, func() error {
+					testbed.Eventually(t, patience, func() error {
 						if u.Count() != 1 {
 							return fmt.Errorf("%d requests, want that with the slow answer", u.Count())
 						}
@@ -500,7 +500,7 @@ func TestRequestsOutliveTheirInstance(t *testing.T) {
 				uploading.say(body[:len(body)/2])
 				if mode == "stream" {
 					// Live has it already, for all that the instance does with it.
-					eventually(t, func() error {
+					testbed.Eventually(t, patience, func() error {
 						if live.Count() != 2 {
 							return fmt.Errorf("%d requests at live, want that with the slow upload too", live.Count())
 						}
@@ -518,7 +518,7 @@ func TestRequestsOutliveTheirInstance(t *testing.T) {
 				uploading.expect("/slow-upload")
 
 				for what, u := range map[string]*testbed.Upstream{"live": live, "the shadow": shadow} {
-					eventually(t, func() error {
+					testbed.Eventually(t, patience, func() error {
 						if got := len(u.Requests()); got < 2 {
 							return fmt.Errorf("%s got %d requests, want both", what, got)
 						}
@@ -581,7 +581,7 @@ func (c *client) say(text string) {
 // taken waits until an instance of the middleware reads the request's body.
 func (c *client) taken(traefik *testbed.Traefik) {
 	c.t.Helper()
-	eventually(c.t, func() error {
+	testbed.Eventually(c.t, patience, func() error {
 		dump, err := traefik.GoroutineDump(c.t.Context())
 		if err != nil {
 			c.t.Fatal(err)

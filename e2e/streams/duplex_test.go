@@ -63,7 +63,7 @@ func testAnswersBeforeTheEndOfTheBody(t *testing.T, options testbed.Values) {
 	if copied := b.copies(t); len(copied) != len(conversations) {
 		t.Errorf("the shadow got %s, want one copy of each conversation in stream mode", lines(copied))
 	}
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		dropped := b.MustReport(t, "shadow-buffer").Dropped
 		if dropped["duplex"] != int64(len(conversations)-1) || dropped["grpc"] != 1 {
 			return fmt.Errorf("%d counted as duplex, %d as grpc; want all but one, and one", dropped["duplex"], dropped["grpc"])

@@ -314,7 +314,7 @@ func (b *grpcBench) stream(ctx context.Context, host string, desc *grpc.StreamDe
 // there are others or their messages are not live's.
 func (b *grpcBench) mirrored(t *testing.T, want ...call) {
 	t.Helper()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if got := b.shadow.calls(); len(got) < len(want) {
 			return fmt.Errorf("the shadow got %v, want %v", got, want)
 		}
@@ -358,7 +358,7 @@ func (b *grpcBench) copies(t *testing.T) []call {
 	t.Helper()
 	ctx, _ := grpcContext(t)
 	probe, next := "", time.Time{}
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if time.Now().After(next) {
 			probe, next = fmt.Sprintf("probe %d", probes.Add(1)), time.Now().Add(2*time.Second)
 			if o := b.unary(ctx, streamHost, probe); o.code != codes.OK {
@@ -537,7 +537,7 @@ func testGRPCCallsThatAreNotMirrored(t *testing.T, b *grpcBench) {
 			if want.code != test.code {
 				t.Errorf("without the middleware the call ends with %s (%s), want %s", want.code, want.message, test.code)
 			}
-			eventually(t, func() error { // live hears of every end, a cancellation too
+			testbed.Eventually(t, patience, func() error { // live hears of every end, a cancellation too
 				calls := b.live.calls()
 				if len(calls) != 2 || !slices.Equal(calls[0].messages, calls[1].messages) || (calls[0].err == nil) != (calls[1].err == nil) {
 					return fmt.Errorf("live got %v, want the same twice", calls)

@@ -38,12 +38,6 @@ const (
 
 const invoice = `{"invoice":"2024-00117","customer":"Meyer & Söhne","total":"119.00"}`
 
-// eventually is testbed.Eventually with this package's patience.
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	testbed.Eventually(t, patience, check)
-}
-
 // await returns what comes from the channel, or fails the test.
 func await[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()
@@ -98,7 +92,7 @@ func host(name string) string { return "Host(`" + name + "`)" }
 func recorded(t *testing.T, u *testbed.Upstream, target string) testbed.Request {
 	t.Helper()
 	var found testbed.Request
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		got := u.Requests()
 		i := slices.IndexFunc(got, uri(target))
 		if i < 0 {
@@ -120,7 +114,7 @@ func (b *bench) copies(t *testing.T) []testbed.Request {
 	t.Helper()
 	var got []testbed.Request
 	probe, next := "", time.Time{}
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		// One that found no place does not come any more, so another follows.
 		if time.Now().After(next) {
 			probe, next = fmt.Sprintf("/health/%d", probes.Add(1)), time.Now().Add(200*time.Millisecond)

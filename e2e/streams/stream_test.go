@@ -159,7 +159,7 @@ func TestLargeUploadTakesNoMemoryBeyondTheLimit(t *testing.T) {
 		received.Store(0)
 		// heap is how large it is when live has got n bytes and waits for more.
 		heap := func(n int64) int64 {
-			eventually(t, func() error {
+			testbed.Eventually(t, patience, func() error {
 				if got := received.Load(); got != n {
 					return fmt.Errorf("live got %d bytes, want %d", got, n)
 				}
@@ -267,7 +267,7 @@ func compareAll(t *testing.T, b *bench, sent map[string]string, limit int) {
 			within[target] = body
 		}
 	}
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if got := len(b.shadow.Requests()); got < len(within) {
 			return fmt.Errorf("the shadow got %d requests, want %d", got, len(within))
 		}

@@ -544,7 +544,7 @@ func TestEveryRequestIsInTheAccount(t *testing.T) {
 
 	// Some while without the shadows. The first fails every request, the archive
 	// is left alone after ten.
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if got := traefik.MustReport(t, uploads).Dropped; got["stream_incomplete"] < odd {
 			return fmt.Errorf("dropped %v, want %d that are incomplete", got, odd)
 		}
@@ -588,7 +588,7 @@ func TestEveryRequestIsInTheAccount(t *testing.T) {
 		}
 	}
 	same0 := int64(0)
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		for range 20 {
 			if _, err := send(traefik, "billing", "POST", "/up/none", http.Header{"X-Customer": {fmt.Sprint("C-", same0%100)}}, strings.NewReader("{}")); err != nil {
 				return err

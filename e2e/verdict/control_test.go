@@ -194,7 +194,7 @@ func TestSlowControlHoldsUpNobody(t *testing.T) {
 		get(t, traefik, middleware, "/invoices/7")
 	}
 	// Live and the shadow have answered all of them while the control has none.
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if r := traefik.MustReport(t, middleware); r.Mirrored != 5 || asked.Load() != 5 {
 			return fmt.Errorf("%d mirrored, the control got %d, want 5", r.Mirrored, asked.Load())
 		}

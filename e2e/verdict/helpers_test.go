@@ -33,11 +33,6 @@ func at(name string) string { return name + ".example.com" }
 
 func host(name string) string { return "Host(`" + at(name) + "`)" }
 
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	testbed.Eventually(t, patience, check)
-}
-
 // upstream starts an upstream that answers by handler; with nil, with its name.
 func upstream(t *testing.T, name string, handler http.HandlerFunc) *testbed.Upstream {
 	t.Helper()
@@ -53,7 +48,7 @@ func upstream(t *testing.T, name string, handler http.HandlerFunc) *testbed.Upst
 func settled(t *testing.T, traefik *testbed.Traefik, name string) *report.Middleware {
 	t.Helper()
 	var r *report.Middleware
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if r = traefik.MustReport(t, name); r.InFlight > 0 {
 			return fmt.Errorf("%s: %d under way", name, r.InFlight)
 		}

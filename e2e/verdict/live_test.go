@@ -79,7 +79,7 @@ func TestLiveDoesNotWaitForTheComparison(t *testing.T) {
 					}
 				}
 				// Nothing has been answered, and nothing judged.
-				eventually(t, func() error {
+				testbed.Eventually(t, patience, func() error {
 					if got := shadow.Count(); got != n {
 						return fmt.Errorf("%d requests are with the shadow, want %d", got, n)
 					}
@@ -112,7 +112,7 @@ func TestShadowThatIsFirst(t *testing.T) {
 				_, err := send(traefik, "billing", "POST", "/invoices/1", nil, strings.NewReader("{}"))
 				answered <- err
 			}()
-			eventually(t, func() error {
+			testbed.Eventually(t, patience, func() error {
 				if r := traefik.MustReport(t, middleware); r.Mirrored != 1 {
 					return errors.New("the shadow has not answered")
 				}
@@ -148,7 +148,7 @@ func TestLiveThatIsTooSlow(t *testing.T) {
 		}
 		answered <- err
 	}()
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if r := traefik.MustReport(t, middleware); r.Skipped["live_slow"] != 1 || r.InFlight != 0 {
 			return fmt.Errorf("skipped for %v, %d in flight, want live_slow and none", r.Skipped, r.InFlight)
 		}

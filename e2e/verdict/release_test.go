@@ -676,7 +676,7 @@ func TestVerdictsOfReleasesAreRight(t *testing.T) {
 		tr.load(t)
 	}
 	said := map[string]*report.Middleware{}
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		var d report.Document
 		if err := json.Unmarshal([]byte(reported(t, traefik, "/report.json")), &d); err != nil {
 			return err

@@ -40,7 +40,7 @@ func TestOldVerdictIsNoAgreement(t *testing.T) {
 	r := invoiceRelease(120)
 	r.compare = testbed.Values{"maxAge": "2s"}
 	tr, _ := runTrial(t, r)
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if c := tr.traefik.MustReport(t, tr.name).Comparison; c.State != compare.StateUndecided || len(c.Reasons) != 1 || !strings.HasPrefix(c.Reasons[0], "no pair for ") {
 			return fmt.Errorf("%s, %q, want undecided for want of a pair", c.State, c.Reasons)
 		}
@@ -49,7 +49,7 @@ func TestOldVerdictIsNoAgreement(t *testing.T) {
 	if err := tr.send(1); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error {
+	testbed.Eventually(t, patience, func() error {
 		if c := tr.traefik.MustReport(t, tr.name).Comparison; c.State != compare.StateAgrees || c.Compared != 121 {
 			if err := tr.send(1); err != nil {
 				t.Fatal(err)
@@ -93,7 +93,7 @@ func TestReloadsGoOnCounting(t *testing.T) {
 		before := tr.traefik.MustReport(t, tr.name).Comparison
 		tr.traefik.MustReload(t, tr.reconfigure(config, test.mirror, test.rules))
 		var c *report.Comparison
-		eventually(t, func() error {
+		testbed.Eventually(t, patience, func() error {
 			c = settled(t, tr.traefik, tr.name).Comparison
 			if began := !c.Since.Equal(before.Since); began != test.anew {
 				return fmt.Errorf("%s: begun anew: %t, want %t", test.name, began, test.anew)
