@@ -1,10 +1,8 @@
 package examples
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"testing"
@@ -14,12 +12,12 @@ import (
 
 func driveLoadBalancedShadow(t *testing.T, _ *testbed.Traefik) {
 	live, one, two := runUpstream(t, "billing"), runUpstream(t, "billing-next-1"), runUpstream(t, "billing-next-2")
-	inner := freeAddress(t)
+	inner := testbed.FreeAddress(t)
 	traefik := runTraefik(t, folder(t, "load-balanced-shadow", "traefik.yml"), map[string]string{innerAddress: inner})
 	load(t, traefik, "load-balanced-shadow", map[string]string{
 		liveAddress: live.Addr(), shadowAddress: one.Addr(), secondAddress: two.Addr(), innerAddress: inner,
 	})
-	p := &pair{t: t, traefik: traefik, client: clientAt("127.0.0.2"), one: one, two: two}
+	p := &pair{t: t, traefik: traefik, client: testbed.ClientAt("127.0.0.2"), one: one, two: two}
 
 	if ones, twos := p.mirror(10); ones != 5 || twos != 5 {
 		t.Errorf("the shadow's servers got %d and %d copies of 10, want 5 each", ones, twos)
@@ -114,23 +112,4 @@ func (p *pair) awaitHealth(server *testbed.Upstream, want string) {
 		}
 		return nil
 	})
-}
-
-// clientAt returns a client whose connections come from the address.
-func clientAt(ip string) *http.Client {
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
-	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return dialer.DialContext(ctx, network, addr)
-	}}}
-}
-
-// freeAddress returns an address on loopback on which nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

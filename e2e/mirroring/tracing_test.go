@@ -481,7 +481,7 @@ func TestTracingOfAShadowBehindAnEntryPoint(t *testing.T) {
 			live := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live"})
 			shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
 			opts := spans.options(1)
-			inner := freeAddress(t)
+			inner := testbed.FreeAddress(t)
 			point["address"] = inner
 			opts.Static.(testbed.Values)["entryPoints"] = testbed.Values{"shadow": point}
 			opts.Dynamic = billing(live).Service("billing-next", shadow.URL()).
@@ -540,15 +540,4 @@ func TestTracingOfMirroring(t *testing.T) {
 			t.Errorf("Traefik has sent %d spans, want 3: %s", len(got), names(got))
 		}
 	}
-}
-
-// freeAddress returns an address on loopback on which nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

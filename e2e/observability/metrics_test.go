@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/trafficshadow/mirror/compare"
+	"github.com/trafficshadow/mirror/e2e/testbed"
 	"github.com/trafficshadow/mirror/report"
 )
 
@@ -278,7 +279,7 @@ func TestReportIsForThoseWhoMaySeeIt(t *testing.T) {
 			if test.password != "" {
 				req.SetBasicAuth(user, test.password)
 			}
-			if got, body := do(t, clientAt(test.from), req); got != test.want {
+			if got, body := do(t, testbed.ClientAt(test.from), req); got != test.want {
 				t.Errorf("answered %d %.200q, want %d", got, body, test.want)
 			}
 		})

@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/trafficshadow/mirror/e2e/testbed"
 )
 
 // jobLabels are those that Prometheus gives every series.
@@ -37,7 +39,7 @@ func runPrometheus(t *testing.T, s *scene) *prometheus {
 	writeYAML(t, filepath.Join(dir, "prometheus.yml"), config)
 	writeYAML(t, filepath.Join(dir, "alerts.yml"), withoutFor(loadExample(t, "alerts.yml")))
 
-	address := freeAddress(t)
+	address := testbed.FreeAddress(t)
 	cmd := exec.Command(prometheusPath, "--config.file=prometheus.yml", "--storage.tsdb.path=data", "--web.listen-address="+address, "--log.level=warn")
 	cmd.Dir = dir
 	var out bytes.Buffer

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -50,7 +49,7 @@ func runScene(t *testing.T, live, shadow http.Handler) *scene {
 	s := &scene{
 		live:       testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "billing", Handler: live, BodyLimit: keptBody}),
 		shadow:     testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "billing-next", Handler: shadow, BodyLimit: keptBody}),
-		monitoring: freeAddress(t),
+		monitoring: testbed.FreeAddress(t),
 	}
 	secrets := makeSecrets(t)
 	s.passwordFile = filepath.Join(secrets, "mirror-password")
@@ -131,23 +130,6 @@ func makeSecrets(t *testing.T) string {
 	}
 	t.Fatal("the README does not say any more how to make mirror-password")
 	return ""
-}
-
-// freeAddress returns an address on loopback on which nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// clientAt returns a client whose address is ip, one of loopback's.
-func clientAt(ip string) *http.Client {
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
-	return &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
 }
 
 // url is the address of a path of the report, such as /mirror/metrics.

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"net"
+	"net/http"
 	"testing"
 )
 
@@ -78,6 +79,24 @@ func RunNameserver(tb testing.TB) *Nameserver {
 	}
 	tb.Cleanup(n.Stop)
 	return n
+}
+
+// FreeAddress returns an address on loopback on which nobody listens.
+func FreeAddress(tb testing.TB) string {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// ClientAt returns a client whose connections come from ip, an address of
+// loopback's. It keeps connections.
+func ClientAt(ip string) *http.Client {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+	return &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
 }
 
 // MustReload is [Traefik.Reload] followed by [Traefik.CheckRouters], for tests

@@ -4,7 +4,6 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -17,17 +16,6 @@ const (
 	auditor  = "auditor"
 	password = "ledger-2024"
 )
-
-// freeAddr returns an address that nobody listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // guarded is the report on an entry point of its own, for those who know the
 // password, below the path /mirror, which strip takes away; nil: nothing does.
@@ -54,7 +42,7 @@ func TestReportOnAnEntryPointOfItsOwn(t *testing.T) {
 		"not stripped":              nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			addr := freeAddr(t)
+			addr := testbed.FreeAddress(t)
 			live, shadow := upstream(t, "live", nil), upstream(t, "shadow", nil)
 			traefik := testbed.MustServe(t, testbed.Options{
 				LogLevel: "ERROR",
