@@ -148,10 +148,10 @@ func openCounter(t *testing.T, maxInFlight int) *counter {
 	}
 	dynamic := testbed.Dynamic{}.
 		Service("billing", c.live.URL()).
-		Router("plain", host("plain"), "billing")
+		Router("plain", testbed.RuleOf("plain"), "billing")
 	for _, mode := range []string{"buffer", "stream"} {
 		dynamic.Mirror(mode, testbed.Values{"url": c.shadow.URL(), "maxInFlight": maxInFlight, "bodyMode": mode, "timeout": "60s"}).
-			Router(mode, host(mode), "billing", mode)
+			Router(mode, testbed.RuleOf(mode), "billing", mode)
 	}
 	c.Traefik = testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: dynamic})
 	return c
@@ -167,7 +167,7 @@ func (c *counter) invoice() (target, body string) {
 // the statuses that it should. It returns what was, or would have been, sent.
 func (c *counter) misbehave(ctx context.Context, m misbehaviour, router string) (target, body string, err error) {
 	target, body = c.invoice()
-	answers, err := testbed.Exchange(ctx, c.Addr(testbed.Web), []byte(m.request(target, at(router), body)), m.how)
+	answers, err := testbed.Exchange(ctx, c.Addr(testbed.Web), []byte(m.request(target, testbed.HostOf(router), body)), m.how)
 	if err != nil {
 		return target, body, err
 	}

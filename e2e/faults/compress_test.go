@@ -60,7 +60,7 @@ func TestTrailersBehindCompressDoNotEndTraefik(t *testing.T) {
 		Service("live", url).
 		Middleware("compress", "compress", nil).
 		Mirror("shadow-compared", testbed.Values{"url": shadow.URL(), "maxPause": "0", "compare": testbed.Values{"body": "json"}}).
-		Router("compared", host("compared"), "live", "compress", "shadow-compared")})
+		Router("compared", testbed.RuleOf("compared"), "live", "compress", "shadow-compared")})
 	transport := &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	client := &http.Client{Transport: transport, Timeout: patience}
@@ -69,7 +69,7 @@ func TestTrailersBehindCompressDoNotEndTraefik(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		req.Host = at("compared")
+		req.Host = testbed.HostOf("compared")
 		req.Header.Set("Accept-Encoding", "br")
 		res, err := client.Do(req)
 		if err != nil {

@@ -118,9 +118,9 @@ func TestLiveDoesNotNoticeTheShadow(t *testing.T) {
 				Service("billing", live.URL()).
 				Mirror(pausing, mirror("1s")).
 				Mirror(restless, mirror("0")).
-				Router("plain", host("plain"), "billing").
-				Router(pausing, host(pausing), "billing", pausing).
-				Router(restless, host(restless), "billing", restless)})
+				Router("plain", testbed.RuleOf("plain"), "billing").
+				Router(pausing, testbed.RuleOf(pausing), "billing", pausing).
+				Router(restless, testbed.RuleOf(restless), "billing", restless)})
 			load := newLoad(t, traefik, live, size)
 			load.header = shadow.header
 
@@ -228,7 +228,7 @@ func TestPauseSparesADeadShadow(t *testing.T) {
 	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: testbed.Dynamic{}.
 		Service("billing", live.URL()).
 		Mirror(pausing, testbed.Values{"url": ward.URL(), "maxInFlight": maxInFlight, "timeout": "1s"}).
-		Router(pausing, host(pausing), "billing", pausing)})
+		Router(pausing, testbed.RuleOf(pausing), "billing", pausing)})
 	load := newLoad(t, traefik, live, 1<<10)
 
 	// A time before the pause began, though not by much.

@@ -35,11 +35,6 @@ const (
 // marker is what the shadow is told about the middleware called name.
 func marker(name string) string { return name + "@file" }
 
-// at is the host of the router called name.
-func at(name string) string { return name + ".example.com" }
-
-func host(name string) string { return "Host(`" + at(name) + "`)" }
-
 // runLive starts a live upstream that answers with the checksum of the body that
 // it got, so that a client can tell its own answer from any other.
 func runLive(t *testing.T) *testbed.Upstream {
@@ -138,7 +133,7 @@ func (l *load) send(router string) error {
 	for name, values := range l.header {
 		req.Header[name] = values
 	}
-	req.Host = at(router)
+	req.Host = testbed.HostOf(router)
 	resp, err := l.client.Do(req)
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ func (c *crowd) ask(t *testing.T, n int, router, target string) {
 		}
 		conn.(*net.TCPConn).SetReadBuffer(4 << 10) // or the kernel would take in megabytes
 		c.conns = append(c.conns, conn)
-		if _, err := io.WriteString(conn, "GET "+target+" HTTP/1.1\r\nHost: "+at(router)+"\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(conn, "GET "+target+" HTTP/1.1\r\nHost: "+testbed.HostOf(router)+"\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -162,8 +162,8 @@ func TestClientsThatDoNotReadTakeNoMemory(t *testing.T) {
 				Report().
 				Mirror("mirrored", options()).
 				Mirror("compared", compared).
-				Router("mirrored", host("mirrored"), "billing", "mirrored").
-				Router("compared", host("compared"), "billing", "compared")})
+				Router("mirrored", testbed.RuleOf("mirrored"), "billing", "mirrored").
+				Router("compared", testbed.RuleOf("compared"), "billing", "compared")})
 			growth := func(router string, clients int) (most int64, end holding) {
 				written.Store(0)
 				before := metric(t, traefik, router, "mirror_eligible_requests_total")

@@ -73,7 +73,7 @@ func get(t *testing.T, traefik *testbed.Traefik, router, target string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Host = at(router)
+	req.Host = testbed.HostOf(router)
 	resp, err := traefik.Client().Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func TestLateAnswersAreNotTheNewShadows(t *testing.T) {
 					Service("billing", live.URL()).
 					Report().
 					Mirror(router, testbed.Values{"url": url, "timeout": "5m", "maxPause": "5m"}).
-					Router(router, host(router), "billing", router)
+					Router(router, testbed.RuleOf(router), "billing", router)
 			}
 			traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: mirroringTo(old.URL())})
 			for range pending {
@@ -126,7 +126,7 @@ func TestShadowThatFlaps(t *testing.T) {
 		Service("billing", live.URL()).
 		Report().
 		Mirror(router, testbed.Values{"url": shadow.URL(), "maxPause": "4s"}).
-		Router(router, host(router), "billing", router)})
+		Router(router, testbed.RuleOf(router), "billing", router)})
 	var last time.Duration // of the pauses, at most
 	for range flaps {
 		getUntilPaused(t, traefik, router)

@@ -85,7 +85,7 @@ func TestLengthyRequestsDoNotKeepAShadowLeftAlone(t *testing.T) {
 			if comparing {
 				options["compare"] = testbed.Values{}
 			}
-			dynamic.Mirror(m.router, options).Router(m.router, host(m.router), "billing", m.router)
+			dynamic.Mirror(m.router, options).Router(m.router, testbed.RuleOf(m.router), "billing", m.router)
 			mirrors = append(mirrors, m)
 		}
 	}
@@ -106,7 +106,7 @@ func TestLengthyRequestsDoNotKeepAShadowLeftAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { conn.Close() })
-			if _, err := io.WriteString(conn, m.request(fmt.Sprintf("/lengthy/%d", i), at(m.router))); err != nil {
+			if _, err := io.WriteString(conn, m.request(fmt.Sprintf("/lengthy/%d", i), testbed.HostOf(m.router))); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -97,7 +97,7 @@ func TestConnectionsThatGoSilentAreGivenUp(t *testing.T) {
 			if opts.TLS != nil {
 				options["tls"] = testbed.Values{"rootCAs": string(ca.PEM())}
 			}
-			dynamic.Mirror(s.name, options).Router(s.name, host(s.name), "billing", s.name)
+			dynamic.Mirror(s.name, options).Router(s.name, testbed.RuleOf(s.name), "billing", s.name)
 			all = append(all, s)
 		}
 	}

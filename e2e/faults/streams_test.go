@@ -100,7 +100,7 @@ func TestShadowsThatBeginToAnswerAreNotLeftAlone(t *testing.T) {
 					options["tls"] = testbed.Values{"rootCAs": []string{certPEM}}
 				}
 				names[i] = fmt.Sprintf("%s-%d", router, i)
-				dynamic.Mirror(names[i], options).Router(names[i], host(names[i]), "billing", names[i])
+				dynamic.Mirror(names[i], options).Router(names[i], testbed.RuleOf(names[i]), "billing", names[i])
 			}
 			traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: dynamic})
 			for _, name := range names {

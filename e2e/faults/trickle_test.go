@@ -51,7 +51,7 @@ func TestUploadsThatTrickleDoNotShutOutOthers(t *testing.T) {
 					options["compare"] = testbed.Values{}
 				}
 				routers[i] = fmt.Sprintf("shadow-%d", i)
-				dynamic.Mirror(routers[i], options).Router(routers[i], host(routers[i]), "billing", routers[i])
+				dynamic.Mirror(routers[i], options).Router(routers[i], testbed.RuleOf(routers[i]), "billing", routers[i])
 			}
 			traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: dynamic})
 			for i, test := range trickling {
@@ -76,7 +76,7 @@ func TestUploadsThatTrickleDoNotShutOutOthers(t *testing.T) {
 						}
 						defer conn.Close()
 						conn.SetDeadline(time.Now().Add(3 * patience))
-						if _, err := io.WriteString(conn, head(fmt.Sprintf("/uploads/%d", n), at(router))+part(body[:begun])); err != nil {
+						if _, err := io.WriteString(conn, head(fmt.Sprintf("/uploads/%d", n), testbed.HostOf(router))+part(body[:begun])); err != nil {
 							t.Fatal(err)
 						}
 						conns = append(conns, conn)

@@ -199,7 +199,7 @@ func chained(live, shadow string) testbed.Dynamic {
 		Middleware("auth", "basicAuth", testbed.Values{"users": []string{"auditor:$2y$05$f4Blw8wTtTXw8x3rfrNFVeAxlz/JKUuy3dWpSGlHPxnDFhyNJsLGC"}}).
 		Middleware("redirect", "redirectRegex", testbed.Values{"regex": "^http(.*)", "replacement": "https://moved.example.com"})
 	for _, c := range chains {
-		d.Router("plain-"+c.name, host(hostOf("plain", c)), "billing", slices.Concat(c.before, c.after)...)
+		d.Router("plain-"+c.name, testbed.HostRule(hostOf("plain", c)), "billing", slices.Concat(c.before, c.after)...)
 		for mode, options := range comparingModes {
 			name := mode + "-" + c.name
 			values := testbed.Comparing()
@@ -207,7 +207,7 @@ func chained(live, shadow string) testbed.Dynamic {
 				values[option] = value
 			}
 			d.Mirror(name, with(values, "url", shadow)).
-				Router(name, host(hostOf(mode, c)), "billing", slices.Concat(c.before, []string{name}, c.after)...)
+				Router(name, testbed.HostRule(hostOf(mode, c)), "billing", slices.Concat(c.before, []string{name}, c.after)...)
 		}
 	}
 	return d

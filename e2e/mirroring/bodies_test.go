@@ -77,11 +77,11 @@ func TestBodiesAboutTheLimit(t *testing.T) {
 	for _, limit := range []string{"4096", "0", "-1", "1MiB"} {
 		name := "limit-" + limit
 		dynamic.Mirror(name, testbed.Values{"url": shadow.URL(), "maxBodySize": limit}).
-			Router(name, host(name+".example.com"), "billing", name)
+			Router(name, testbed.HostRule(name+".example.com"), "billing", name)
 	}
 	b := &bench{Traefik: testbed.MustServe(t, testbed.Options{Dynamic: dynamic.
 		Mirror(middleware, testbed.Values{"url": shadow.URL()}).
-		Router("mirrored", host(mirrorHost), "billing", middleware)}), live: live, shadow: shadow}
+		Router("mirrored", testbed.HostRule(mirrorHost), "billing", middleware)}), live: live, shadow: shadow}
 	for _, test := range tests {
 		for framing, frame := range map[string]func(method, target, host, body string) string{
 			"Content-Length": func(method, target, host, body string) string { return sized(method, target, host, body) },
@@ -179,9 +179,9 @@ func TestBoundsBeforeTheMirror(t *testing.T) {
 			Mirror(middleware, testbed.Values{"url": shadow.URL()}).
 			Plugin("limit", "limit", testbed.Values{"bytes": 1000}).
 			Middleware("buffering", "buffering", testbed.Values{"maxRequestBodyBytes": 1000}).
-			Router("mirrored", host(mirrorHost), "billing", middleware).
-			Router("limited", host("limited.example.com"), "billing", "limit", middleware).
-			Router("buffered", host("buffered.example.com"), "billing", "buffering", middleware),
+			Router("mirrored", testbed.HostRule(mirrorHost), "billing", middleware).
+			Router("limited", testbed.HostRule("limited.example.com"), "billing", "limit", middleware).
+			Router("buffered", testbed.HostRule("buffered.example.com"), "billing", "buffering", middleware),
 	})}
 	for _, host := range []string{"limited.example.com", "buffered.example.com"} {
 		body := testbed.Payload(1001)

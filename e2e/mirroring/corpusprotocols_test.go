@@ -276,7 +276,7 @@ func TestCorpusOverProtocols(t *testing.T) {
 		for mode, options := range modes {
 			kind.opts.Handler = http.HandlerFunc(acknowledge)
 			name := kind.name + "-" + mode
-			p := &pairing{name: name, plain: "plain-" + at(name), host: at(name), kind: kind}
+			p := &pairing{name: name, plain: "plain-" + testbed.HostOf(name), host: testbed.HostOf(name), kind: kind}
 			kind.opts.Name = "live"
 			p.live = testbed.RunUpstream(t, kind.opts)
 			kind.opts.Name = "shadow"
@@ -288,8 +288,8 @@ func TestCorpusOverProtocols(t *testing.T) {
 			service := testbed.Values{"servers": []any{testbed.Values{"url": p.url(p.live)}}, "serversTransport": "trusting"}
 			dynamic.Set(testbed.Values{"loadBalancer": service}, "http", "services", name).
 				Mirror(name, options).
-				Router("plain-"+name, host(p.plain), name).
-				Router(name, host(p.host), name, name)
+				Router("plain-"+name, testbed.HostRule(p.plain), name).
+				Router(name, testbed.HostRule(p.host), name, name)
 			pairings = append(pairings, p)
 		}
 	}

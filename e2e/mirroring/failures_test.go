@@ -68,7 +68,7 @@ func TestShadowsThatFail(t *testing.T) {
 			timeout = "500ms"
 		}
 		dynamic.Mirror(test.name, testbed.Values{"url": test.url, "timeout": timeout}).
-			Router(test.name, host(at(test.name)), "billing", test.name)
+			Router(test.name, testbed.RuleOf(test.name), "billing", test.name)
 	}
 	// ERROR is what Traefik shows where nobody has set a level.
 	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: dynamic})
@@ -83,7 +83,7 @@ func TestShadowsThatFail(t *testing.T) {
 			for i := range n {
 				target := fmt.Sprintf("/invoices/%d?token=%s", i, secretToken)
 				want := expect(t, traefik, http.StatusOK, send(plainHost, target))
-				sameAnswers(t, exchange(t, traefik, send(at(test.name), target)), want)
+				sameAnswers(t, exchange(t, traefik, send(testbed.HostOf(test.name), target)), want)
 			}
 		})
 	}
@@ -183,7 +183,7 @@ func TestNothingIsSentTwice(t *testing.T) {
 	for _, test := range tests {
 		shadows[test.name] = runForgetful(t)
 		dynamic.Mirror(test.name, testbed.Values{"url": shadows[test.name].url}).
-			Router(test.name, host(at(test.name)), "billing", test.name)
+			Router(test.name, testbed.RuleOf(test.name), "billing", test.name)
 	}
 	traefik := testbed.MustServe(t, testbed.Options{Dynamic: dynamic})
 	for _, test := range tests {
@@ -191,7 +191,7 @@ func TestNothingIsSentTwice(t *testing.T) {
 			i := 0
 			testbed.Eventually(t, patience, func() error {
 				i++
-				expect(t, traefik, http.StatusOK, test.request(fmt.Sprintf("/invoices/%d", i), at(test.name)))
+				expect(t, traefik, http.StatusOK, test.request(fmt.Sprintf("/invoices/%d", i), testbed.HostOf(test.name)))
 				if most := shadows[test.name].most(); most > 1 || strings.Contains(traefik.Log(), marker(test.name)+": the shadow failed") {
 					return nil
 				}

@@ -74,7 +74,7 @@ func run(t *testing.T, s setup) *bench {
 func (b *bench) dynamic(options testbed.Values) testbed.Dynamic {
 	return billing(b.live).
 		Mirror(middleware, with(options, "url", b.shadow.URL())).
-		Router("mirrored", host(mirrorHost), "billing", middleware)
+		Router("mirrored", testbed.HostRule(mirrorHost), "billing", middleware)
 }
 
 // billing is a configuration with the live upstream as service "billing" and a
@@ -82,10 +82,8 @@ func (b *bench) dynamic(options testbed.Values) testbed.Dynamic {
 func billing(live *testbed.Upstream) testbed.Dynamic {
 	return testbed.Dynamic{}.
 		Service("billing", live.URL()).
-		Router("plain", host(plainHost), "billing")
+		Router("plain", testbed.HostRule(plainHost), "billing")
 }
-
-func host(name string) string { return "Host(`" + name + "`)" }
 
 // with returns a copy of options with one more, unless they have it.
 func with(options testbed.Values, name string, value any) testbed.Values {

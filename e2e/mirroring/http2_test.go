@@ -82,7 +82,7 @@ func TestProtocolsOfTheShadow(t *testing.T) {
 	for _, p := range protocols {
 		u, options := p.runShadow(t, strict)
 		shadows[p.name] = u
-		dynamic.Mirror(p.name, options).Router(p.name, host(at(p.name)), "billing", p.name)
+		dynamic.Mirror(p.name, options).Router(p.name, testbed.RuleOf(p.name), "billing", p.name)
 	}
 	traefik := testbed.MustServe(t, testbed.Options{Dynamic: dynamic})
 	tests := []struct {
@@ -103,7 +103,7 @@ func TestProtocolsOfTheShadow(t *testing.T) {
 			t.Run(p.name+"/"+test.name, func(t *testing.T) {
 				shadow := shadows[p.name]
 				shadow.Reset()
-				expect(t, traefik, http.StatusOK, test.request(at(p.name)))
+				expect(t, traefik, http.StatusOK, test.request(testbed.HostOf(p.name)))
 				r := recorded(t, shadow, 1)[0]
 				if r.Proto != p.proto || string(r.Body) != test.body || r.ContentLength != int64(len(test.body)) || r.Header.Get("Expect") != "" {
 					t.Errorf("the shadow got %s %s with %d bytes of a length of %d and Expect %q; want %d bytes over %s",
@@ -149,7 +149,7 @@ func TestShadowWithFewStreams(t *testing.T) {
 		t.Cleanup(func() { server.Close() })
 		// Places for two rounds: the shadow has counted a copy before its place is free again.
 		options := testbed.Values{"url": "https://" + listener.Addr().String(), "maxInFlight": 200, "timeout": "20s", "tls": testbed.Values{"rootCAs": string(ca.PEM())}}
-		dynamic.Mirror(name, options).Router(name, host(at(name)), "billing", name)
+		dynamic.Mirror(name, options).Router(name, testbed.RuleOf(name), "billing", name)
 	}
 	traefik := testbed.MustServe(t, testbed.Options{Dynamic: dynamic})
 	for _, limit := range limits {
@@ -162,7 +162,7 @@ func TestShadowWithFewStreams(t *testing.T) {
 					done.Add(1)
 					go func() {
 						defer done.Done()
-						expect(t, traefik, http.StatusOK, sized("POST", "/invoices", at(name), invoice))
+						expect(t, traefik, http.StatusOK, sized("POST", "/invoices", testbed.HostOf(name), invoice))
 					}()
 				}
 				done.Wait()
@@ -282,12 +282,12 @@ func TestNothingOfTheShadowsAnswersIsLogged(t *testing.T) {
 		})
 		shadows[test.name] = shadow
 		options := testbed.Values{"url": test.scheme + "://" + shadow.Addr(), "timeout": "1s", "tls": testbed.Values{"rootCAs": string(ca.PEM())}}
-		dynamic.Mirror(test.name, options).Router(test.name, host(at(test.name)), "billing", test.name)
+		dynamic.Mirror(test.name, options).Router(test.name, testbed.RuleOf(test.name), "billing", test.name)
 	}
 	traefik := testbed.MustServe(t, testbed.Options{Dynamic: dynamic})
 	for range 5 {
 		for _, test := range tests {
-			expect(t, traefik, http.StatusOK, head("GET", "/invoices/2024-00117", at(test.name)))
+			expect(t, traefik, http.StatusOK, head("GET", "/invoices/2024-00117", testbed.HostOf(test.name)))
 		}
 	}
 	for name, shadow := range shadows {
@@ -318,11 +318,11 @@ func TestH2CNeedsANewerGo(t *testing.T) {
 	shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow", HTTP2: true})
 	dynamic := billing(b.live).
 		Mirror("h2c", testbed.Values{"url": "h2c://" + shadow.Addr()}).
-		Router("h2c", host(at("h2c")), "billing", "h2c")
+		Router("h2c", testbed.RuleOf("h2c"), "billing", "h2c")
 	if err := b.Reload(t.Context(), dynamic); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, b.Traefik, http.StatusOK, sized("POST", "/invoices", at("h2c"), invoice))
+	expect(t, b.Traefik, http.StatusOK, sized("POST", "/invoices", testbed.HostOf("h2c"), invoice))
 	recorded(t, b.live, 1)
 	if b.Release().HasH2C() {
 		recorded(t, shadow, 1)

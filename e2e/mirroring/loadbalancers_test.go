@@ -39,7 +39,7 @@ func TestManyRequestsOverOneConnection(t *testing.T) {
 				sent := map[string]testbed.FramedRequest{}
 				var group sync.WaitGroup
 				for i := range n {
-					request := balanced(at(mode), i)
+					request := balanced(testbed.HostOf(mode), i)
 					sent[request.Fields[3].Value] = request
 					group.Go(func() {
 						if answer, err := conn.Exchange(t.Context(), request); err != nil || answer.Status() != "200" {

@@ -211,7 +211,7 @@ var inLabels = map[string]struct {
 // labelsFor are the labels of a container with a middleware and a router for it.
 func labelsFor(name string, options map[string]string) map[string]string {
 	labels := map[string]string{
-		"traefik.http.routers." + name + ".rule":        host(at(name)),
+		"traefik.http.routers." + name + ".rule":        testbed.RuleOf(name),
 		"traefik.http.routers." + name + ".service":     "billing@file",
 		"traefik.http.routers." + name + ".middlewares": name,
 	}
@@ -236,11 +236,11 @@ func TestMistakesLeaveLiveAlone(t *testing.T) {
 	says := map[string][]string{} // by middleware
 	files := mistakes(t)
 	wrong := func() testbed.Dynamic {
-		d := b.dynamic(nil).Report().Mirror("no-options", nil).Router("no-options", host(at("no-options")), "billing", "no-options")
+		d := b.dynamic(nil).Report().Mirror("no-options", nil).Router("no-options", testbed.RuleOf("no-options"), "billing", "no-options")
 		for _, m := range files {
 			d.Mirror(m.name, with(m.options, "url", good)).
-				Router(m.name, host(at(m.name)), "billing", m.name).
-				Router("other-"+m.name, host("other-"+at(m.name)), "billing", m.name)
+				Router(m.name, testbed.RuleOf(m.name), "billing", m.name).
+				Router("other-"+m.name, testbed.HostRule("other-"+testbed.HostOf(m.name)), "billing", m.name)
 		}
 		return d
 	}
@@ -250,7 +250,7 @@ func TestMistakesLeaveLiveAlone(t *testing.T) {
 	says["no-options@file"] = []string{"url: required"}
 	var toml strings.Builder
 	for name, m := range inTOML {
-		fmt.Fprintf(&toml, "[http.routers.%[1]s]\nrule = '%[2]s'\nservice = 'billing'\nmiddlewares = ['%[1]s']\n[http.middlewares.%[1]s.plugin.mirror]\nurl = '%[3]s'\n%[4]s\n", name, host(at(name)), good, m.text)
+		fmt.Fprintf(&toml, "[http.routers.%[1]s]\nrule = '%[2]s'\nservice = 'billing'\nmiddlewares = ['%[1]s']\n[http.middlewares.%[1]s.plugin.mirror]\nurl = '%[3]s'\n%[4]s\n", name, testbed.RuleOf(name), good, m.text)
 		says[name+"@file"] = []string{m.says}
 	}
 	release, err := testbed.UsedRelease(t.Context())
@@ -285,10 +285,10 @@ func TestMistakesLeaveLiveAlone(t *testing.T) {
 	// Served, each by every router that names it, with the body intact.
 	for name := range says {
 		short, _, _ := strings.Cut(name, "@")
-		testbed.Eventually(t, patience, func() error { return served(b, live, at(short)) })
+		testbed.Eventually(t, patience, func() error { return served(b, live, testbed.HostOf(short)) })
 	}
 	for _, m := range files {
-		if err := served(b, live, "other-"+at(m.name)); err != nil {
+		if err := served(b, live, "other-"+testbed.HostOf(m.name)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -328,7 +328,7 @@ func TestMistakesLeaveLiveAlone(t *testing.T) {
 	recorded(t, shadow, 1)
 
 	// An unrelated change makes all middlewares anew, and no line is logged again.
-	if err := b.Reload(t.Context(), wrong().Router("another", host(at("another")), "billing")); err != nil {
+	if err := b.Reload(t.Context(), wrong().Router("another", testbed.RuleOf("another"), "billing")); err != nil {
 		t.Fatal(err)
 	}
 	check()
@@ -336,7 +336,7 @@ func TestMistakesLeaveLiveAlone(t *testing.T) {
 	corrected := b.dynamic(nil).Report()
 	for name := range says {
 		if short, isFile := strings.CutSuffix(name, "@file"); isFile {
-			corrected.Mirror(short, testbed.Values{"url": shadow.URL()}).Router(short, host(at(short)), "billing", short)
+			corrected.Mirror(short, testbed.Values{"url": shadow.URL()}).Router(short, testbed.RuleOf(short), "billing", short)
 		}
 	}
 	for name := range containers {
@@ -352,7 +352,7 @@ func TestMistakesLeaveLiveAlone(t *testing.T) {
 	for name := range says {
 		short, _, _ := strings.Cut(name, "@")
 		testbed.Eventually(t, patience, func() error {
-			expect(t, b.Traefik, http.StatusOK, sized("POST", "/corrected/"+short, at(short), invoice))
+			expect(t, b.Traefik, http.StatusOK, sized("POST", "/corrected/"+short, testbed.HostOf(short), invoice))
 			for _, r := range shadow.Requests() {
 				if r.RequestURI == "/corrected/"+short && r.Header.Get(markerHeader) == name {
 					return nil

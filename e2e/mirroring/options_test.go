@@ -34,7 +34,7 @@ func newMirrors(t *testing.T, live, shadow testbed.UpstreamOptions) *mirrors {
 // add adds a middleware; its url is the shadow's unless the options have one.
 func (m *mirrors) add(name string, options testbed.Values) {
 	m.config.Mirror(name, with(options, "url", m.shadow.URL())).
-		Router(name, host(at(name)), "billing", name)
+		Router(name, testbed.RuleOf(name), "billing", name)
 }
 
 func (m *mirrors) start(t *testing.T, opts testbed.Options) {
@@ -42,9 +42,6 @@ func (m *mirrors) start(t *testing.T, opts testbed.Options) {
 	opts.Dynamic = m.config
 	m.Traefik = testbed.MustServe(t, opts)
 }
-
-// at is the host of the router that has the middleware called name.
-func at(name string) string { return strings.ToLower(name) + ".example.com" }
 
 // one waits for the one request that the middleware called name sent.
 func (m *mirrors) one(t *testing.T, name string) testbed.Request {
@@ -81,7 +78,7 @@ func TestURLBasePath(t *testing.T) {
 	}
 	m.start(t, testbed.Options{})
 	for i, test := range tests {
-		expect(t, m.Traefik, http.StatusOK, head("GET", test.target, at(test.name)))
+		expect(t, m.Traefik, http.StatusOK, head("GET", test.target, testbed.HostOf(test.name)))
 		if got := m.one(t, test.name).RequestURI; got != test.want {
 			t.Errorf("%s: the shadow got %q, want %q", test.name, got, test.want)
 		}
@@ -114,7 +111,7 @@ func TestPercent(t *testing.T) {
 	m.start(t, testbed.Options{LogLevel: "INFO"})
 	for i, test := range tests {
 		name := fmt.Sprintf("percent-%d", i)
-		all := strings.Repeat(head("POST", "/invoices", at(name), "Content-Length: 0"), n)
+		all := strings.Repeat(head("POST", "/invoices", testbed.HostOf(name), "Content-Length: 0"), n)
 		if _, err := testbed.Exchange(t.Context(), m.Addr(testbed.Web), []byte(all), testbed.RawOptions{Answers: n}); err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +154,7 @@ func TestMaxRate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for i := range bursts {
-				burst := strings.Repeat(sized("POST", "/invoices", at(name), invoice)+head("GET", "/invoices", at(name)), each)
+				burst := strings.Repeat(sized("POST", "/invoices", testbed.HostOf(name), invoice)+head("GET", "/invoices", testbed.HostOf(name)), each)
 				if _, err := testbed.Exchange(t.Context(), m.Addr(testbed.Web), []byte(burst), testbed.RawOptions{Answers: 2 * each}); err != nil {
 					t.Fatal(err)
 				}
@@ -229,9 +226,9 @@ func TestSampleBy(t *testing.T) {
 						want = append(want, target)
 					}
 					if test.line != nil {
-						expect(t, traefik, http.StatusOK, head("GET", target, at(test.name), test.line(value)))
+						expect(t, traefik, http.StatusOK, head("GET", target, testbed.HostOf(test.name), test.line(value)))
 					} else {
-						getFrom(t, value, traefik, target, at(test.name))
+						getFrom(t, value, traefik, target, testbed.HostOf(test.name))
 					}
 				}
 			}
@@ -252,7 +249,7 @@ func TestSampleBy(t *testing.T) {
 	t.Run("without the value", func(t *testing.T) {
 		m.shadow.Reset()
 		const n = 200
-		all := strings.Repeat(head("GET", "/random", at("header")), n)
+		all := strings.Repeat(head("GET", "/random", testbed.HostOf("header")), n)
 		if _, err := testbed.Exchange(t.Context(), m.Addr(testbed.Web), []byte(all), testbed.RawOptions{Answers: n}); err != nil {
 			t.Fatal(err)
 		}
@@ -306,7 +303,7 @@ func TestMethods(t *testing.T) {
 	for name, list := range lists {
 		m.shadow.Reset()
 		for _, method := range lists["absent"].want {
-			expect(t, m.Traefik, http.StatusOK, head(method, "/invoices", at(name)))
+			expect(t, m.Traefik, http.StatusOK, head(method, "/invoices", testbed.HostOf(name)))
 		}
 		arrived(t, m.shadow, len(list.want))
 		var got []string
@@ -412,7 +409,7 @@ func TestTimeout(t *testing.T) {
 	}
 	m.start(t, testbed.Options{})
 	for _, name := range []string{"long", "seconds", "duration"} {
-		expect(t, m.Traefik, http.StatusOK, sized("POST", "/invoices", at(name), invoice))
+		expect(t, m.Traefik, http.StatusOK, sized("POST", "/invoices", testbed.HostOf(name), invoice))
 		await(t, name+": nothing is sent to the shadow", shadows[name].asked)
 	}
 	for _, name := range []string{"seconds", "duration"} {
@@ -458,9 +455,9 @@ func TestHeaderOptions(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			m.live.Reset()
-			expect(t, m.Traefik, http.StatusOK, head("GET", "/invoices", at(test.name), sent...))
+			expect(t, m.Traefik, http.StatusOK, head("GET", "/invoices", testbed.HostOf(test.name), sent...))
 			copied, live := m.one(t, test.name), recorded(t, m.live, 1)[0]
-			wantHost := map[string]string{"": at(test.name), "shadow": m.shadow.Addr()}[test.host]
+			wantHost := map[string]string{"": testbed.HostOf(test.name), "shadow": m.shadow.Addr()}[test.host]
 			if wantHost == "" {
 				wantHost = test.host
 			}
@@ -472,7 +469,7 @@ func TestHeaderOptions(t *testing.T) {
 					t.Errorf("the shadow got %s %q, want %q", name, got, want)
 				}
 			}
-			if live.Host != at(test.name) || live.Header.Get("Authorization") != "Bearer 7f3a" || len(live.Header["Cookie"]) != 2 ||
+			if live.Host != testbed.HostOf(test.name) || live.Header.Get("Authorization") != "Bearer 7f3a" || len(live.Header["Cookie"]) != 2 ||
 				!slices.Equal(live.Header["X-Ledger"], []string{"north", "south"}) || live.Header.Get("X-Forwarded-For") != "127.0.0.1" ||
 				live.Header.Get("X-Environment") != "" || live.Header.Get(markerHeader) != "" {
 				t.Errorf("live got Host %q and headers %q, want the client's", live.Host, live.Header)
@@ -543,7 +540,7 @@ func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	m := newMirrors(t, testbed.UpstreamOptions{}, testbed.UpstreamOptions{})
 	m.add("far", testbed.Values{"url": "http://billing-next.invalid"})
 	m.start(t, testbed.Options{Env: []string{"HTTP_PROXY=" + proxy.URL(), "http_proxy=" + proxy.URL(), "NO_PROXY=", "no_proxy="}})
-	expect(t, m.Traefik, http.StatusOK, sized("POST", "/invoices", at("far"), invoice))
+	expect(t, m.Traefik, http.StatusOK, sized("POST", "/invoices", testbed.HostOf("far"), invoice))
 	if err := m.WaitLog(within(t, patience), "middleware "+marker("far")+": the shadow failed"); err != nil {
 		t.Error(err)
 	}

@@ -30,7 +30,7 @@ func runOwn(t *testing.T, kind string, options testbed.Values, change func(testb
 	}
 	d := billing(o.live).Service("billing-next", o.shadow.URL()).
 		Mirroring("billing-mirrored", "billing", 100, "billing-next").
-		Router("mirrored", host(mirrorHost), "billing-mirrored")
+		Router("mirrored", testbed.HostRule(mirrorHost), "billing-mirrored")
 	if kind != "" {
 		onService(d.Middleware("of-the-shadow", kind, options), "billing-next", "of-the-shadow")
 	}
@@ -138,7 +138,7 @@ func TestOwnMirroringBoundsCopies(t *testing.T) {
 			last := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "last"})
 			o := runOwn(t, test.kind, testbed.Values{"amount": amount}, func(d testbed.Dynamic) {
 				d.Service("last", last.URL()).Mirroring("billing-first", "billing-mirrored", 100, "last").
-					Router("mirrored", host(mirrorHost), "billing-first")
+					Router("mirrored", testbed.HostRule(mirrorHost), "billing-first")
 			})
 			release := o.shadow.Hang()
 			t.Cleanup(release)
@@ -196,7 +196,7 @@ func TestOwnMirroringHasNoLabels(t *testing.T) {
 	needServiceMiddlewares(t)
 	live := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live"})
 	traefik := runLabels(t, map[string]map[string]string{"billing": {
-		"traefik.http.routers.invoices.rule":                               host(mirrorHost),
+		"traefik.http.routers.invoices.rule":                               testbed.HostRule(mirrorHost),
 		"traefik.http.routers.invoices.service":                            "billing-mirrored",
 		"traefik.http.services.billing.loadBalancer.server.url":            live.URL(),
 		"traefik.http.services.billing-mirrored.mirroring.service":         "billing",
@@ -232,7 +232,7 @@ func TestNotAppendXForwardedFor(t *testing.T) {
 		"forwardedHeaders": testbed.Values{"notAppendXForwardedFor": true},
 	}}}})
 	for name, want := range map[string][]string{"default": {"127.0.0.1"}, "removed": nil} {
-		expect(t, m.Traefik, http.StatusOK, sized("POST", "/invoices", at(name), invoice))
+		expect(t, m.Traefik, http.StatusOK, sized("POST", "/invoices", testbed.HostOf(name), invoice))
 		if got := m.one(t, name).Header["X-Forwarded-For"]; fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: the copy has X-Forwarded-For %q, want %q", name, got, want)
 		}

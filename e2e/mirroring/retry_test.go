@@ -38,7 +38,7 @@ func TestRetriesHaveTheBody(t *testing.T) {
 					Service("billing", live.URL(), down.URL()).
 					Middleware("retry", "retry", testbed.Values{"attempts": 3}).
 					Mirror(middleware, with(with(options, "url", shadow.URL()), "maxBodySize", "2MiB")).
-					Router("mirrored", host(mirrorHost), "billing", chain...).
+					Router("mirrored", testbed.HostRule(mirrorHost), "billing", chain...).
 					Report()})
 				want := map[[sha256.Size]byte]int{}
 				for _, body := range []string{invoice, invoice, testbed.Payload(1 << 20)} {

@@ -47,7 +47,7 @@ func load(t *testing.T, client *http.Client, traefik *testbed.Traefik, routers [
 					t.Error(err)
 					continue
 				}
-				req.Host = at(j.router)
+				req.Host = testbed.HostOf(j.router)
 				resp, err := client.Do(req)
 				if err != nil {
 					t.Error(err)
@@ -113,15 +113,15 @@ func TestManyRoutersAndMirrors(t *testing.T) {
 		name := fmt.Sprintf("ledger-%d", i)
 		shadows[name] = testbed.RunUpstream(t, testbed.UpstreamOptions{Name: name})
 		upstreams = append(upstreams, shadows[name])
-		dynamic.Mirror(name, options(shadows[name])).Router(name, host(at(name)), "billing", name)
+		dynamic.Mirror(name, options(shadows[name])).Router(name, testbed.RuleOf(name), "billing", name)
 		routers = append(routers, name)
 	}
 	dynamic.Mirror("shared", options(shared)).
-		Router("north", host(at("north")), "billing", "shared").
-		Router("south", host(at("south")), "billing", "shared").
+		Router("north", testbed.RuleOf("north"), "billing", "shared").
+		Router("south", testbed.RuleOf("south"), "billing", "shared").
 		Mirror("first", options(first)).
 		Mirror("second", options(second)).
-		Router("chain", host(at("chain")), "billing", "first", "second")
+		Router("chain", testbed.RuleOf("chain"), "billing", "first", "second")
 	routers = append(routers, "north", "south", "chain")
 
 	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "INFO", Dynamic: dynamic})
@@ -135,7 +135,7 @@ func TestManyRoutersAndMirrors(t *testing.T) {
 
 	// Counted after a warm-up: what is made once stays.
 	for _, router := range routers {
-		expect(t, traefik, http.StatusOK, head("GET", "/warm-up", at(router)))
+		expect(t, traefik, http.StatusOK, head("GET", "/warm-up", testbed.HostOf(router)))
 	}
 	for _, u := range upstreams[1:] {
 		arrived(t, u, 1)

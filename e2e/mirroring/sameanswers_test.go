@@ -213,13 +213,13 @@ func inProtocols(live, shadow string) testbed.Dynamic {
 	d := testbed.Dynamic{}.Service("billing", live).Middleware("compress", "compress", testbed.Values{})
 	for _, behind := range [][]string{nil, {"compress"}} {
 		at := strings.Join(append([]string{"alone"}, behind...), "-")
-		d.Router("plain-"+at, host("plain-"+at+".example.com"), "billing", behind...)
+		d.Router("plain-"+at, testbed.HostRule("plain-"+at+".example.com"), "billing", behind...)
 		for mode, options := range comparingModes {
 			name := mode + "-" + at
 			values := with(options, "url", shadow)
 			values["compare"] = testbed.Values{}
 			values["maxPause"] = "0"
-			d.Mirror(name, values).Router(name, host(name+".example.com"), "billing", append(behind[:len(behind):len(behind)], name)...)
+			d.Mirror(name, values).Router(name, testbed.HostRule(name+".example.com"), "billing", append(behind[:len(behind):len(behind)], name)...)
 		}
 	}
 	return d

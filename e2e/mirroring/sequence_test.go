@@ -59,7 +59,7 @@ func TestSequence(t *testing.T) {
 				return testbed.Dynamic{}.
 					Service("billing", live.URL()).
 					Mirror(middleware, options).
-					Router("billing", host(mirrorHost), "billing", middleware).
+					Router("billing", testbed.HostRule(mirrorHost), "billing", middleware).
 					Report()
 			}
 			traefik := testbed.MustServe(t, testbed.Options{Dynamic: configuration(0), TLS: true, LogLevel: "ERROR"})

@@ -68,7 +68,7 @@ func TestMirrorOnAService(t *testing.T) {
 					d.Middleware(test.router, test.kind, test.options)
 					chain = []string{test.router}
 				}
-				d.Router(test.router, host(at(test.router)), "billing", chain...)
+				d.Router(test.router, testbed.RuleOf(test.router), "billing", chain...)
 			}
 			traefik := testbed.MustServe(t, testbed.Options{Dynamic: d})
 
@@ -78,7 +78,7 @@ func TestMirrorOnAService(t *testing.T) {
 				if status == 0 {
 					status = http.StatusOK
 				}
-				expect(t, traefik, status, sized("POST", test.target, at(test.router), invoice, test.lines...))
+				expect(t, traefik, status, sized("POST", test.target, testbed.HostOf(test.router), invoice, test.lines...))
 				if status != http.StatusOK {
 					continue
 				}
@@ -133,7 +133,7 @@ func TestRetryAndAMirrorOnAService(t *testing.T) {
 			d := testbed.Dynamic{}.Service("billing", live.URL(), down.URL()).
 				Middleware("retry", "retry", testbed.Values{"attempts": 3}).
 				Mirror(middleware, testbed.Values{"url": shadow.URL()}).
-				Router("mirrored", host(mirrorHost), "billing", test.onRouter...)
+				Router("mirrored", testbed.HostRule(mirrorHost), "billing", test.onRouter...)
 			b.Traefik = testbed.MustServe(t, testbed.Options{Dynamic: onService(d, "billing", test.service...)})
 
 			for range requests {
@@ -198,7 +198,7 @@ func TestMirrorOnServicesOfServices(t *testing.T) {
 			shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
 			d := test.both(billing(live).Service("billing-old", other.URL())).
 				Mirror(middleware, testbed.Values{"url": shadow.URL()}).
-				Router("mirrored", host(mirrorHost), "both")
+				Router("mirrored", testbed.HostRule(mirrorHost), "both")
 			traefik := testbed.MustServe(t, testbed.Options{Dynamic: onService(d, test.on, middleware)})
 			for range requests {
 				expect(t, traefik, http.StatusOK, sized("POST", "/invoices", mirrorHost, invoice))
@@ -225,7 +225,7 @@ func TestAMirrorThatIsPassedTwiceCopiesTwice(t *testing.T) {
 	shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
 	d := onService(billing(live), "billing", middleware).
 		Mirror(middleware, testbed.Values{"url": shadow.URL()}).
-		Router("mirrored", host(mirrorHost), "billing", middleware)
+		Router("mirrored", testbed.HostRule(mirrorHost), "billing", middleware)
 	traefik := testbed.MustServe(t, testbed.Options{Dynamic: d})
 	expect(t, traefik, http.StatusOK, sized("POST", "/invoices", mirrorHost, invoice))
 	recorded(t, live, 1)
@@ -281,9 +281,9 @@ func TestMirrorOnAServiceByLabels(t *testing.T) {
 	live := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live"})
 	shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
 	traefik := runLabels(t, map[string]map[string]string{"billing": {
-		"traefik.http.routers.public.rule":                                                         host("public.example.com") + " && PathPrefix(`/billing`)",
+		"traefik.http.routers.public.rule":                                                         testbed.HostRule("public.example.com") + " && PathPrefix(`/billing`)",
 		"traefik.http.routers.public.middlewares":                                                  "strip-billing",
-		"traefik.http.routers.internal.rule":                                                       host("internal.example.com"),
+		"traefik.http.routers.internal.rule":                                                       testbed.HostRule("internal.example.com"),
 		"traefik.http.middlewares.strip-billing.stripPrefix.prefixes":                              "/billing",
 		"traefik.http.services.billing.loadBalancer.server.url":                                    live.URL(),
 		"traefik.http.services.billing.middlewares":                                                middleware,
@@ -317,7 +317,7 @@ func TestMirrorOnAServiceBeforeItWasPossible(t *testing.T) {
 	labels := release.Has("v2.11.31", "v3.6.1") // they ask Docker's engine as the test bed's answers
 	if labels {
 		engine.Run(map[string]map[string]string{"billing": {
-			"traefik.http.routers.labels.rule":                      host("labels.example.com"),
+			"traefik.http.routers.labels.rule":                      testbed.HostRule("labels.example.com"),
 			"traefik.http.services.billing.loadBalancer.server.url": live.URL(),
 			"traefik.http.services.billing.middlewares":             middleware,
 		}})
@@ -335,7 +335,7 @@ func TestMirrorOnAServiceBeforeItWasPossible(t *testing.T) {
 	defer cancel()
 	reloaded := make(chan error, 1)
 	go func() {
-		reloaded <- traefik.Reload(ctx, onService(billing(live), "billing", middleware).Router("later", host("later.example.com"), "billing"))
+		reloaded <- traefik.Reload(ctx, onService(billing(live), "billing", middleware).Router("later", testbed.HostRule("later.example.com"), "billing"))
 	}()
 	testbed.Eventually(t, patience, func() error {
 		if got := strings.Count(traefik.Log(), refused); got == 0 || labels && got < 2 {

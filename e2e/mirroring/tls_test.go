@@ -60,7 +60,7 @@ func TestTLSOptions(t *testing.T) {
 		if test.tls != nil {
 			options["tls"] = test.tls
 		}
-		dynamic.Mirror(test.name, options).Router(test.name, host(at(test.name)), "billing", test.name)
+		dynamic.Mirror(test.name, options).Router(test.name, testbed.RuleOf(test.name), "billing", test.name)
 	}
 	traefik := testbed.MustServe(t, testbed.Options{Dynamic: dynamic})
 	for _, test := range tests {
@@ -68,7 +68,7 @@ func TestTLSOptions(t *testing.T) {
 			test.shadow.Reset()
 			live.Reset()
 			for range 3 {
-				expect(t, traefik, http.StatusOK, sized("POST", "/invoices", at(test.name), invoice))
+				expect(t, traefik, http.StatusOK, sized("POST", "/invoices", testbed.HostOf(test.name), invoice))
 			}
 			recorded(t, live, 3)
 			failure := "middleware " + marker(test.name) + ": the shadow failed"

@@ -334,7 +334,7 @@ func TestTracingAsDocumented(t *testing.T) {
 	m.add("constant", testbed.Values{"customRequestHeaders": testbed.Values{"traceparent": constant}})
 	m.add("begin", nil)
 	m.config.Middleware("begins", "headers", testbed.Values{"customRequestHeaders": testbed.Values{"traceparent": constant}}).
-		Router("begin", host(at("begin")), "billing", "begins", "begin")
+		Router("begin", testbed.RuleOf("begin"), "billing", "begins", "begin")
 	m.start(t, spans.options(1))
 
 	// Each middleware gets the requests of two clients; spans are what the shadow makes
@@ -343,7 +343,7 @@ func TestTracingAsDocumented(t *testing.T) {
 		t.Helper()
 		m.shadow.Reset()
 		for i := 1; i <= 2; i++ {
-			expect(t, m.Traefik, http.StatusOK, sized("POST", "/invoices", at(name), invoice, linesOf(i)...))
+			expect(t, m.Traefik, http.StatusOK, sized("POST", "/invoices", testbed.HostOf(name), invoice, linesOf(i)...))
 			r := recorded(t, m.shadow, i)[i-1]
 			headers = append(headers, r.Header)
 		}
@@ -486,7 +486,7 @@ func TestTracingOfAShadowBehindAnEntryPoint(t *testing.T) {
 			opts.Static.(testbed.Values)["entryPoints"] = testbed.Values{"shadow": point}
 			opts.Dynamic = billing(live).Service("billing-next", shadow.URL()).
 				Mirror(middleware, testbed.Values{"url": "http://" + inner}).
-				Router("mirrored", host(mirrorHost), "billing", middleware).
+				Router("mirrored", testbed.HostRule(mirrorHost), "billing", middleware).
 				Set([]string{testbed.Web}, "http", "routers", "mirrored", "entryPoints").
 				Router("shadow", "PathPrefix(`/`)", "billing-next").
 				Set([]string{"shadow"}, "http", "routers", "shadow", "entryPoints")
@@ -527,7 +527,7 @@ func TestTracingOfMirroring(t *testing.T) {
 	opts := spans.options(1)
 	opts.Dynamic = billing(live).Service("billing-next", shadow.URL()).
 		Mirroring("billing-mirrored", "billing", 100, "billing-next").
-		Router("mirrored", host(mirrorHost), "billing-mirrored")
+		Router("mirrored", testbed.HostRule(mirrorHost), "billing-mirrored")
 	traefik := testbed.MustServe(t, opts)
 	for i, lines := range [][]string{nil, tracedLines(1, "01")} {
 		expect(t, traefik, http.StatusOK, sized("POST", "/invoices", mirrorHost, invoice, lines...))

@@ -232,7 +232,7 @@ func runURLs(t *testing.T, opts testbed.Options, add func(d testbed.Dynamic, mir
 		dynamic.Mirror(m.name, options)
 		names = append(names, m.name)
 	}
-	dynamic.Router("mirrors", host(at("mirrors")), "billing", names...)
+	dynamic.Router("mirrors", testbed.RuleOf("mirrors"), "billing", names...)
 	add(dynamic, names, b.auth)
 	point := testbed.Values{}
 	if testbed.MustUsedRelease(t).Has("v2.11.24", "v3.3.6") {
@@ -282,7 +282,7 @@ func (b *urlBench) collect(t *testing.T, what string, wantLive, wantCopies bool,
 	}
 	send()
 	// A copy that should not come has come when one that is sent later has.
-	exchange(t, b.Traefik, head("GET", "/health/urls", at("mirrors")))
+	exchange(t, b.Traefik, head("GET", "/health/urls", testbed.HostOf("mirrors")))
 	probe := func(r testbed.Request) bool { return strings.HasSuffix(r.RequestURI, "/health/urls") }
 	copies := map[string]testbed.Request{}
 	for _, m := range urlMirrors {
@@ -325,8 +325,8 @@ func TestURLIsTheOneThatLiveGets(t *testing.T) {
 			} else {
 				d.Middleware(r.name, r.kind, r.options)
 			}
-			d.Router(r.name+"-mirrors", host(at(r.name+"-mirrors")), "billing", append([]string{r.name}, mirrors...)...)
-			d.Router("mirrors-"+r.name, host(at("mirrors-"+r.name)), "billing", append(slices.Clone(mirrors), r.name)...)
+			d.Router(r.name+"-mirrors", testbed.RuleOf(r.name+"-mirrors"), "billing", append([]string{r.name}, mirrors...)...)
+			d.Router("mirrors-"+r.name, testbed.RuleOf("mirrors-"+r.name), "billing", append(slices.Clone(mirrors), r.name)...)
 		}
 	})
 	for _, r := range all {
@@ -338,7 +338,7 @@ func TestURLIsTheOneThatLiveGets(t *testing.T) {
 				w.plain = w.request
 			}
 			t.Run(r.name+"/before the mirror/"+w.request, func(t *testing.T) {
-				live, copies := b.send(t, at(r.name+"-mirrors"), w.request, w.live != "", w.live != "", r.lines...)
+				live, copies := b.send(t, testbed.HostOf(r.name+"-mirrors"), w.request, w.live != "", w.live != "", r.lines...)
 				if live == nil {
 					return
 				}
@@ -354,7 +354,7 @@ func TestURLIsTheOneThatLiveGets(t *testing.T) {
 				}
 			})
 			t.Run(r.name+"/behind the mirror/"+w.request, func(t *testing.T) {
-				live, copies := b.send(t, at("mirrors-"+r.name), w.request, w.live != "", true, r.lines...)
+				live, copies := b.send(t, testbed.HostOf("mirrors-"+r.name), w.request, w.live != "", true, r.lines...)
 				if live != nil {
 					checkLine(t, "live", *live, w.live)
 					checkAdded(t, "live", *live, r.adds, true)
@@ -398,7 +398,7 @@ func TestAsteriskIsNoPath(t *testing.T) {
 				// For HTTP/1.1 and HTTP/2 net/http's server answers OPTIONS itself. Older
 				// Traefiks do not serve h2c by it.
 				passes := method == "GET" || client.major == 3 || client.name == "h2c" && !b.Release().Has("v3.6.0")
-				live, copies := b.collect(t, method, passes, passes, func() { client.ask(t, method, "*", at("mirrors")) })
+				live, copies := b.collect(t, method, passes, passes, func() { client.ask(t, method, "*", testbed.HostOf("mirrors")) })
 				if live != nil {
 					checkLine(t, "live", *live, method+" *")
 				}

@@ -416,12 +416,12 @@ func TestWhatIsMirroredIsWhatTheTableSays(t *testing.T) {
 		for j, options := range r.mirrors {
 			name := "row-" + strconv.Itoa(i) + "-" + strconv.Itoa(j)
 			r.live.Name = "live"
-			m := &rowMirror{name: name, plain: at("plain-" + name), host: at(name), outcome: table[r.first], circles: r.circles,
+			m := &rowMirror{name: name, plain: testbed.HostOf("plain-" + name), host: testbed.HostOf(name), outcome: table[r.first], circles: r.circles,
 				live: testbed.RunUpstream(t, r.live), shadow: testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})}
 			dynamic.Service(name, m.live.URL()).
 				Mirror(name, with(options, "url", m.shadow.URL())).
-				Router("plain-"+name, host(m.plain), name).
-				Router(name, host(m.host), name, name)
+				Router("plain-"+name, testbed.HostRule(m.plain), name).
+				Router(name, testbed.HostRule(m.host), name, name)
 			all[i] = append(all[i], m)
 		}
 	}

@@ -36,11 +36,6 @@ const (
 // marker is what the shadow is told about the middleware called name.
 func marker(name string) string { return name + "@file" }
 
-// at is the host of the router called name.
-func at(name string) string { return name + ".example.com" }
-
-func host(name string) string { return "Host(`" + at(name) + "`)" }
-
 // eventuallyLetGo is testbed.Eventually for the connections of a mirror that is gone.
 // Traefik v2 tells no plugin that its instance is, so with it they stay for as
 // long as any idle connection does, which is 90 s.
@@ -128,7 +123,7 @@ func (l *load) exchange(router, target, body, want string) error {
 	if err != nil {
 		return err
 	}
-	req.Host = at(router)
+	req.Host = testbed.HostOf(router)
 	resp, err := l.client.Do(req)
 	if err != nil {
 		return err
@@ -185,7 +180,7 @@ func (l *load) check(t *testing.T, what, router string, requests []testbed.Reque
 	defer l.mu.Unlock()
 	got := map[string]int{}
 	for _, r := range requests {
-		if r.Host != at(router) {
+		if r.Host != testbed.HostOf(router) {
 			continue
 		}
 		got[r.RequestURI]++

@@ -54,21 +54,21 @@ func (town *town) configuration(n int) testbed.Dynamic {
 	config := testbed.Dynamic{}.
 		Service("billing", town.live.URL()).
 		Middleware("unrelated", "headers", testbed.Values{"customResponseHeaders": testbed.Values{"X-Unrelated": strconv.Itoa(n / 4)}}).
-		Router("unrelated", host("unrelated"), "billing", "unrelated")
+		Router("unrelated", testbed.RuleOf("unrelated"), "billing", "unrelated")
 	// Traefik lets go of all instances before it makes new ones. The more of them
 	// there are, the longer a mirror is nobody's in between.
 	for i := range 30 {
 		name := fmt.Sprintf("branch-%d", i)
 		if town.shadows == nil {
-			config.Router(name, host(name), "billing")
+			config.Router(name, testbed.RuleOf(name), "billing")
 		} else {
-			config.Router(name, host(name), "billing", steady)
+			config.Router(name, testbed.RuleOf(name), "billing", steady)
 		}
 	}
 	if town.shadows == nil {
 		return config.
-			Router(billing, host(billing), "billing").
-			Router(ledger, host(ledger), "billing")
+			Router(billing, testbed.RuleOf(billing), "billing").
+			Router(ledger, testbed.RuleOf(ledger), "billing")
 	}
 	names := []string{changing}
 	if visits(n) {
@@ -90,8 +90,8 @@ func (town *town) configuration(n int) testbed.Dynamic {
 		Mirror(changing, changes).
 		Mirror(steady, stays).
 		Mirror(paused, testbed.Values{"url": town.shadows[paused].URL()}).
-		Router(billing, host(billing), "billing", names...).
-		Router(ledger, host(ledger), "billing", steady, paused)
+		Router(billing, testbed.RuleOf(billing), "billing", names...).
+		Router(ledger, testbed.RuleOf(ledger), "billing", steady, paused)
 }
 
 func revision(n int) int { return (n + 3) / 4 }
@@ -258,8 +258,8 @@ func TestReloadsKeepConnectionsAndPlaces(t *testing.T) {
 			Service("billing", live.URL()).
 			Middleware("unrelated", "headers", testbed.Values{"customResponseHeaders": testbed.Values{"X-Unrelated": strconv.Itoa(unrelated)}}).
 			Mirror(middleware, testbed.Values{"url": shadow.URL(), "maxInFlight": places, "timeout": timeout}).
-			Router("unrelated", host("unrelated"), "billing", "unrelated").
-			Router(billing, host(billing), "billing", middleware)
+			Router("unrelated", testbed.RuleOf("unrelated"), "billing", "unrelated").
+			Router(billing, testbed.RuleOf(billing), "billing", middleware)
 	}
 	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config(0, "50s")})
 	send := func(target string) {
@@ -325,10 +325,10 @@ func TestRemovedMirrorGoesOnCountingWhenItIsBack(t *testing.T) {
 		d := testbed.Dynamic{}.
 			Service("billing", live.URL()).
 			Mirror(middleware, testbed.Values{"url": shadow.URL(), "compare": testbed.Values{"minimum": pairs}}).
-			Router(ledger, host(ledger), "billing").
+			Router(ledger, testbed.RuleOf(ledger), "billing").
 			Report()
 		if routed {
-			d.Router(billing, host(billing), "billing", middleware)
+			d.Router(billing, testbed.RuleOf(billing), "billing", middleware)
 		}
 		return d
 	}
@@ -345,7 +345,7 @@ func TestRemovedMirrorGoesOnCountingWhenItIsBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			req.Host = at(router)
+			req.Host = testbed.HostOf(router)
 			resp, err := http.DefaultClient.Do(req)
 			if err != nil {
 				t.Fatal(err)
@@ -454,15 +454,15 @@ func TestRequestsOutliveTheirInstance(t *testing.T) {
 		{"replaced", func(config testbed.Dynamic, shadow *testbed.Upstream, mode string) testbed.Dynamic {
 			return config.
 				Mirror(middleware, testbed.Values{"url": shadow.URL(), "bodyMode": mode, "timeout": "21s"}).
-				Router(billing, host(billing), "billing", middleware)
+				Router(billing, testbed.RuleOf(billing), "billing", middleware)
 		}},
 		{"unchanged", func(config testbed.Dynamic, shadow *testbed.Upstream, mode string) testbed.Dynamic {
 			return config.
 				Mirror(middleware, testbed.Values{"url": shadow.URL(), "bodyMode": mode, "timeout": "20s"}).
-				Router(billing, host(billing), "billing", middleware)
+				Router(billing, testbed.RuleOf(billing), "billing", middleware)
 		}},
 		{"removed", func(config testbed.Dynamic, _ *testbed.Upstream, _ string) testbed.Dynamic {
-			return config.Router(billing, host(billing), "billing")
+			return config.Router(billing, testbed.RuleOf(billing), "billing")
 		}},
 	}
 	for _, mode := range []string{"buffer", "stream"} {
@@ -480,7 +480,7 @@ func TestRequestsOutliveTheirInstance(t *testing.T) {
 				config := func() testbed.Dynamic { return testbed.Dynamic{}.Service("billing", live.URL()) }
 				traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config().
 					Mirror(middleware, testbed.Values{"url": shadow.URL(), "bodyMode": mode, "timeout": "20s"}).
-					Router(billing, host(billing), "billing", middleware)})
+					Router(billing, testbed.RuleOf(billing), "billing", middleware)})
 
 				// The shadow is slow to answer the one whose answer live is slow with
 				// too, so that its exchange is under way as well.
@@ -567,7 +567,7 @@ func connect(t *testing.T, traefik *testbed.Traefik, target, body string) *clien
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
 	c := &client{conn, t}
-	c.say("POST " + target + " HTTP/1.1\r\nHost: " + at(billing) + "\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n")
+	c.say("POST " + target + " HTTP/1.1\r\nHost: " + testbed.HostOf(billing) + "\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n")
 	return c
 }
 

@@ -75,18 +75,16 @@ func run(t *testing.T, options testbed.Values, handler http.HandlerFunc, traefik
 
 // routers is the configuration of the three routers.
 func routers(live, shadow string, options testbed.Values) testbed.Dynamic {
-	d := testbed.Dynamic{}.Service("billing", live).Router("plain", host(plainHost), "billing")
+	d := testbed.Dynamic{}.Service("billing", live).Router("plain", testbed.HostRule(plainHost), "billing")
 	for mode, h := range map[string]string{"stream": streamHost, "buffer": bufferHost} {
 		values := testbed.Values{"url": shadow, "bodyMode": mode}
 		for name, value := range options {
 			values[name] = value
 		}
-		d.Mirror("shadow-"+mode, values).Router(mode, host(h), "billing", "shadow-"+mode)
+		d.Mirror("shadow-"+mode, values).Router(mode, testbed.HostRule(h), "billing", "shadow-"+mode)
 	}
 	return d
 }
-
-func host(name string) string { return "Host(`" + name + "`)" }
 
 // recorded waits for the request to be with the upstream and returns it.
 func recorded(t *testing.T, u *testbed.Upstream, target string) testbed.Request {

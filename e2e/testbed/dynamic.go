@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"fmt"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -30,6 +31,15 @@ func (d Dynamic) Router(name, rule, service string, middlewares ...string) Dynam
 	}
 	return d.Set(router, "http", "routers", name)
 }
+
+// HostOf is the host at which tests have the router called name.
+func HostOf(name string) string { return strings.ToLower(name) + ".example.com" }
+
+// RuleOf is the rule of the router called name: its requests are those to [HostOf].
+func RuleOf(name string) string { return HostRule(HostOf(name)) }
+
+// HostRule is the rule of a router for the requests to one host.
+func HostRule(host string) string { return "Host(`" + host + "`)" }
 
 // Service adds a load balancer over the URLs that hands the client's Host on.
 func (d Dynamic) Service(name string, urls ...string) Dynamic {

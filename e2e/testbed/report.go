@@ -22,7 +22,7 @@ const ReportHost = "report.example.com"
 // Report adds a router that serves the report about all mirrors.
 func (d Dynamic) Report() Dynamic {
 	return d.Mirror("report", Values{"serve": true}).
-		Router("report", "Host(`"+ReportHost+"`)", "noop@internal", "report")
+		Router("report", HostRule(ReportHost), "noop@internal", "report")
 }
 
 // editionAge is how old what the report router answers may be. The metrics have an age of

@@ -486,10 +486,10 @@ func TestEveryRequestIsInTheAccount(t *testing.T) {
 			Mirror(middleware, testbed.Values{"url": shadow.URL(), "methods": "GET,HEAD,POST", "maxBodySize": limit, "timeout": "10s", "maxPause": 0, "maxInFlight": 5000, "compare": rules}).
 			Mirror(uploads, testbed.Values{"url": shadow.URL(), "bodyMode": "stream", "maxBodySize": limit, "maxPause": 0, "compare": rules}).
 			Mirror(archive, testbed.Values{"url": stored.URL(), "percent": 30, "sampleBy": "header:X-Customer"}).
-			Router("billing", host("billing"), "billing", middleware, archive).
-			Router("invoicing", host("invoicing"), "billing", middleware).
-			Router("uploads", host("uploads"), "billing", uploads).
-			Router("unrelated", host("unrelated"), "billing", "unrelated")
+			Router("billing", testbed.RuleOf("billing"), "billing", middleware, archive).
+			Router("invoicing", testbed.RuleOf("invoicing"), "billing", middleware).
+			Router("uploads", testbed.RuleOf("uploads"), "billing", uploads).
+			Router("unrelated", testbed.RuleOf("unrelated"), "billing", "unrelated")
 	}
 	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config(0)})
 	begun := time.Now()
@@ -531,12 +531,12 @@ func TestEveryRequestIsInTheAccount(t *testing.T) {
 	}
 	const odd = 5
 	for range odd {
-		a := raw("POST /x HTTP/1.1\r\nHost: "+at("billing")+"\r\nContent-Length: 100\r\n\r\n{}", testbed.RawOptions{CloseWrite: true})
+		a := raw("POST /x HTTP/1.1\r\nHost: "+testbed.HostOf("billing")+"\r\nContent-Length: 100\r\n\r\n{}", testbed.RawOptions{CloseWrite: true})
 		if a.Status() != http.StatusBadRequest {
 			t.Errorf("a body that breaks off: answered %d, want 400", a.Status())
 		}
-		raw("POST /x HTTP/1.1\r\nHost: "+at("uploads")+"\r\nContent-Length: 100\r\n\r\n{}", testbed.RawOptions{Abort: true, Linger: 50 * time.Millisecond})
-		raw("CONNECT "+at("uploads")+":443 HTTP/1.1\r\nHost: "+at("uploads")+":443\r\n\r\n", testbed.RawOptions{})
+		raw("POST /x HTTP/1.1\r\nHost: "+testbed.HostOf("uploads")+"\r\nContent-Length: 100\r\n\r\n{}", testbed.RawOptions{Abort: true, Linger: 50 * time.Millisecond})
+		raw("CONNECT "+testbed.HostOf("uploads")+":443 HTTP/1.1\r\nHost: "+testbed.HostOf("uploads")+":443\r\n\r\n", testbed.RawOptions{})
 	}
 	want[middleware].expect(&kind{dropped: "body_error"}, odd)
 	want[uploads].expect(&kind{dropped: "stream_incomplete"}, odd)

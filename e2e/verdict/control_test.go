@@ -142,7 +142,7 @@ func TestVerdictsOfReleasesWithAControl(t *testing.T) {
 		maps.Copy(rules, r.options)
 		config.Service(r.name, serving(t, "live", r.live).URL()).
 			Mirror(r.name, testbed.Values{"url": serving(t, "shadow", r.shadow).URL(), "maxInFlight": 1000, "timeout": "30s", "compare": rules}).
-			Router(r.name, host(r.name), r.name, r.name)
+			Router(r.name, testbed.RuleOf(r.name), r.name, r.name)
 	}
 	traefik := testbed.MustServe(t, testbed.Options{Dynamic: config})
 	said := map[string]*report.Comparison{}
@@ -188,7 +188,7 @@ func TestSlowControlHoldsUpNobody(t *testing.T) {
 	live, shadow := upstream(t, "live", answer), upstream(t, "shadow", answer)
 	config := testbed.Dynamic{}.Report().Service(middleware, live.URL()).
 		Mirror(middleware, testbed.Values{"url": shadow.URL(), "timeout": "2s", "compare": testbed.Values{"control": hanging.URL()}}).
-		Router(middleware, host(middleware), middleware, middleware)
+		Router(middleware, testbed.RuleOf(middleware), middleware, middleware)
 	traefik := testbed.MustServe(t, testbed.Options{Dynamic: config})
 	for range 5 {
 		get(t, traefik, middleware, "/invoices/7")

@@ -28,11 +28,6 @@ const (
 	middleware = "shadow-billing"
 )
 
-// at is the host of the router called name.
-func at(name string) string { return name + ".example.com" }
-
-func host(name string) string { return "Host(`" + at(name) + "`)" }
-
 // upstream starts an upstream that answers by handler; with nil, with its name.
 func upstream(t *testing.T, name string, handler http.HandlerFunc) *testbed.Upstream {
 	t.Helper()
@@ -84,7 +79,7 @@ func send(traefik *testbed.Traefik, name, method, target string, header http.Hea
 	for key, values := range header {
 		req.Header[key] = values
 	}
-	req.Host = at(name)
+	req.Host = testbed.HostOf(name)
 	for _, name := range req.Header["Trailer"] {
 		req.Trailer = http.Header{name: {"9f86d081"}}
 	}

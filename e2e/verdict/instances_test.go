@@ -34,7 +34,7 @@ func TestMirrorsCompareTheirOwnPairs(t *testing.T) {
 		config.Mirror(name(i), testbed.Values{
 			"url": upstream(t, name(i), book("shadow")).URL(), "bodyMode": mode, "maxInFlight": 1000, "timeout": "60s",
 			"compare": testbed.Values{"headers": "X-Ledger", "show": "values", "examples": examples},
-		}).Router(name(i), host(name(i)), "billing", name(i))
+		}).Router(name(i), testbed.RuleOf(name(i)), "billing", name(i))
 	}
 	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
 	inParallel(t, mirrors*requests, func(i int) error {

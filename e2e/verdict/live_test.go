@@ -27,8 +27,8 @@ func compared(live, shadow, mode string, options testbed.Values) testbed.Dynamic
 		Service("billing", live).
 		Report().
 		Mirror(middleware, values).
-		Router("plain", host("plain"), "billing").
-		Router("billing", host("billing"), "billing", middleware)
+		Router("plain", testbed.RuleOf("plain"), "billing").
+		Router("billing", testbed.RuleOf("billing"), "billing", middleware)
 }
 
 // While the shadow has a request and does not answer it, the client has all of
@@ -69,7 +69,7 @@ func TestLiveDoesNotWaitForTheComparison(t *testing.T) {
 				br := bufio.NewReader(conn)
 				const n = 5
 				for i := range n {
-					fmt.Fprintf(conn, "GET /invoices/%d HTTP/1.1\r\nHost: %s\r\n\r\n", i, at("billing"))
+					fmt.Fprintf(conn, "GET /invoices/%d HTTP/1.1\r\nHost: %s\r\n\r\n", i, testbed.HostOf("billing"))
 					resp, err := http.ReadResponse(br, nil)
 					if err != nil {
 						t.Fatal(err)

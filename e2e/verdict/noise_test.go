@@ -39,7 +39,7 @@ func TestNoiseGoesInTwoSteps(t *testing.T) {
 			Service("billing", live.URL()).
 			Report().
 			Mirror(middleware, testbed.Values{"url": shadow.URL(), "maxInFlight": 1000, "compare": options}).
-			Router("billing", host("billing"), "billing", middleware)
+			Router("billing", testbed.RuleOf("billing"), "billing", middleware)
 	}
 	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config(testbed.Values{})})
 	load := func() {

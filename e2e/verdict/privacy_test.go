@@ -97,7 +97,7 @@ func TestNothingIsShownThatIsNotTo(t *testing.T) {
 				Service("billing", live.URL()).
 				Report().
 				Mirror(middleware, testbed.Values{"url": shadow.URL(), "compare": rules}).
-				Router("billing", host("billing"), "billing", middleware)})
+				Router("billing", testbed.RuleOf("billing"), "billing", middleware)})
 			header := http.Header{"Authorization": {"Bearer keks-7"}, "Cookie": {"session=keks-8"}, "X-Ledger": {"DE0212030000"}}
 			for i := range confidential {
 				method := "POST"
@@ -195,13 +195,13 @@ func TestHostileValuesAreText(t *testing.T) {
 	for _, name := range []string{middleware, name} {
 		config.Mirror(name, testbed.Values{"url": shadow.URL(), "compare": testbed.Values{"show": "values", "headers": "X-Ledger", "examples": examples}})
 	}
-	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config.Router("billing", host("billing"), "billing", middleware, name)})
+	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config.Router("billing", testbed.RuleOf("billing"), "billing", middleware, name)})
 	load := func(text string, path string) {
 		t.Helper()
 		for range 25 { // enough for some to be judged
 			for _, end := range []string{"", "text"} {
 				if _, err := testbed.Exchange(t.Context(), traefik.Addr(testbed.Web),
-					[]byte("GET /"+path+end+" HTTP/1.1\r\nHost: "+at("billing")+"\r\nX-Text: "+text+"\r\n\r\n"), testbed.RawOptions{}); err != nil {
+					[]byte("GET /"+path+end+" HTTP/1.1\r\nHost: "+testbed.HostOf("billing")+"\r\nX-Text: "+text+"\r\n\r\n"), testbed.RawOptions{}); err != nil {
 					t.Fatal(err)
 				}
 			}

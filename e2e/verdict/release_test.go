@@ -281,7 +281,7 @@ func (tr *trial) serve(machine string, i int, rw http.ResponseWriter, req *http.
 // configure adds the mirror and the router.
 func (tr *trial) configure(d testbed.Dynamic) {
 	d.Service(tr.name, tr.stand.machines[live].URL())
-	tr.reconfigure(d, nil, nil).Router(tr.name, host(tr.name), tr.name, tr.name)
+	tr.reconfigure(d, nil, nil).Router(tr.name, testbed.RuleOf(tr.name), tr.name, tr.name)
 }
 
 // reconfigure sets the mirror, with options besides the release's.
@@ -311,7 +311,7 @@ func (tr *trial) send(i int) error {
 	maps.Copy(req.Header, r.header)
 	req.Header.Set(trialHeader, tr.name)
 	req.Header.Set(numberHeader, strconv.Itoa(i))
-	req.Host = at(tr.name)
+	req.Host = testbed.HostOf(tr.name)
 	resp, err := tr.traefik.Client().Do(req)
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ func TestCommandsOfExamplesRepeatTheRequest(t *testing.T) {
 		Service("billing", live.URL()).
 		Report().
 		Mirror(middleware, testbed.Values{"url": shadow.URL(), "compare": testbed.Values{"show": "values", "examples": examples}}).
-		Router("billing", host("billing"), "billing", middleware)})
+		Router("billing", testbed.RuleOf("billing"), "billing", middleware)})
 	targets := []string{
 		"/invoices/4711?currency=EUR&page=2",
 		"/invoices?q='$(touch${IFS}hit)'",
@@ -44,7 +44,7 @@ func TestCommandsOfExamplesRepeatTheRequest(t *testing.T) {
 	}
 	for _, target := range targets {
 		if _, err := testbed.Exchange(t.Context(), traefik.Addr(testbed.Web),
-			[]byte("GET "+target+" HTTP/1.1\r\nHost: "+at("billing")+"\r\nCookie: session=keks\r\nConnection: close\r\n\r\n"), testbed.RawOptions{}); err != nil {
+			[]byte("GET "+target+" HTTP/1.1\r\nHost: "+testbed.HostOf("billing")+"\r\nCookie: session=keks\r\nConnection: close\r\n\r\n"), testbed.RawOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -73,7 +73,7 @@ func TestWhatIsComparedIsWhatTheOptionsSay(t *testing.T) {
 	config := testbed.Dynamic{}.Service("billing", live.URL()).Report()
 	for _, test := range tests {
 		test.options["show"] = "values"
-		config.Mirror(test.name, testbed.Values{"url": shadow.URL(), "compare": test.options}).Router(test.name, host(test.name), "billing", test.name)
+		config.Mirror(test.name, testbed.Values{"url": shadow.URL(), "compare": test.options}).Router(test.name, testbed.RuleOf(test.name), "billing", test.name)
 	}
 	traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: config})
 	for _, test := range tests {

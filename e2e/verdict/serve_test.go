@@ -50,7 +50,7 @@ func TestReportOnAnEntryPointOfItsOwn(t *testing.T) {
 				Dynamic: guarded(strip).
 					Service("billing", live.URL()).
 					Mirror(middleware, testbed.Values{"url": shadow.URL(), "compare": testbed.Values{"body": "json"}}).
-					Router("billing", host("billing"), "billing", middleware),
+					Router("billing", testbed.RuleOf("billing"), "billing", middleware),
 			})
 			get(t, traefik, "billing", "/invoices/1")
 			ask := func(method, target, password string) (*http.Response, string) {
@@ -174,7 +174,7 @@ func TestServeWithAMistakeAnswersWithIt(t *testing.T) {
 	}
 	d := testbed.Dynamic{}.Report()
 	for _, test := range tests {
-		d.Mirror(test.name, test.options).Router(test.name, host(test.name), "noop@internal", test.name)
+		d.Mirror(test.name, test.options).Router(test.name, testbed.RuleOf(test.name), "noop@internal", test.name)
 	}
 	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: d, LogLevel: "ERROR"})
 	for _, test := range tests {
