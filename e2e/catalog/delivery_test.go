@@ -119,8 +119,8 @@ func mirrorsAnInvoice(t *testing.T, dir string, opts testbed.Options) {
 			t.Fatalf("%s: %v", upstream.name, err)
 		}
 		got := requests[0]
-		if string(got.Body) != invoice || got.RequestURI != "/invoices" || got.Header.Get("X-Mirrored-By") != upstream.marker {
-			t.Errorf("%s got %s %q, X-Mirrored-By %q; want /invoices %q, %q", upstream.name, got.RequestURI, got.Body, got.Header.Get("X-Mirrored-By"), invoice, upstream.marker)
+		if string(got.Body) != invoice || got.RequestURI != "/invoices" || got.Header.Get(testbed.MarkerHeader) != upstream.marker {
+			t.Errorf("%s got %s %q, X-Mirrored-By %q; want /invoices %q, %q", upstream.name, got.RequestURI, got.Body, got.Header.Get(testbed.MarkerHeader), invoice, upstream.marker)
 		}
 	}
 }

@@ -21,10 +21,7 @@ import (
 // test that fails waits for its end.
 const patience = 20 * time.Second
 
-const (
-	markerHeader = "X-Mirrored-By"
-	invoice      = `{"invoice":"2024-00117","customer":"Meyer & Söhne","total":"119.00"}`
-)
+const invoice = `{"invoice":"2024-00117","customer":"Meyer & Söhne","total":"119.00"}`
 
 // The addresses in the files.
 const (

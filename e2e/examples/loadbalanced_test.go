@@ -26,7 +26,7 @@ func driveLoadBalancedShadow(t *testing.T, _ *testbed.Traefik) {
 		if string(r.Body) != invoice {
 			t.Errorf("the shadow got body %q, want %q", r.Body, invoice)
 		}
-		if got := r.Header.Get(markerHeader); got != "shadow-billing@file" {
+		if got := r.Header.Get(testbed.MarkerHeader); got != "shadow-billing@file" {
 			t.Errorf("the shadow got marker %q", got)
 		}
 		// The client, as live got it too, and Traefik itself.

@@ -61,7 +61,7 @@ func driveCredentials(t *testing.T, traefik *testbed.Traefik) {
 			t.Errorf("the shadow got %s %q, want none", name, got)
 		}
 	}
-	for name, want := range map[string]string{"X-Environment": "shadow", "X-Tenant": "meyer", markerHeader: "shadow-billing@file"} {
+	for name, want := range map[string]string{"X-Environment": "shadow", "X-Tenant": "meyer", testbed.MarkerHeader: "shadow-billing@file"} {
 		if got := mirrored.Header.Get(name); got != want {
 			t.Errorf("the shadow got %s %q, want %q", name, got, want)
 		}
@@ -106,7 +106,7 @@ func driveSeveralShadows(t *testing.T, traefik *testbed.Traefik) {
 			if r.Method == "POST" && string(r.Body) != invoice {
 				t.Errorf("%s got body %q, want %q", who, r.Body, invoice)
 			}
-			if got, want := r.Header.Get(markerHeader), middleware+"@file"; got != want {
+			if got, want := r.Header.Get(testbed.MarkerHeader), testbed.Marker(middleware); got != want {
 				t.Errorf("%s got marker %q, want %q", who, got, want)
 			}
 		}
@@ -138,8 +138,8 @@ func driveOnAService(t *testing.T, traefik *testbed.Traefik) {
 		if r.Method == "POST" && string(r.Body) != invoice {
 			t.Errorf("the shadow got body %q, want %q", r.Body, invoice)
 		}
-		if password, there := r.Header["Authorization"]; there || r.Header.Get(markerHeader) != "shadow-billing@file" {
-			t.Errorf("the shadow got Authorization %q and marker %q", password, r.Header.Get(markerHeader))
+		if password, there := r.Header["Authorization"]; there || r.Header.Get(testbed.MarkerHeader) != "shadow-billing@file" {
+			t.Errorf("the shadow got Authorization %q and marker %q", password, r.Header.Get(testbed.MarkerHeader))
 		}
 	}
 }

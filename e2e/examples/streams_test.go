@@ -135,7 +135,7 @@ func callGRPC(t *testing.T, traefik *testbed.Traefik, live, shadow *ledger) {
 			t.Errorf("%s got %+v, want the call to Book with its message and metadata", who, got)
 		}
 	}
-	if got := shadow.all()[0].metadata.Get(markerHeader); !slices.Equal(got, []string{"shadow-billing@file"}) {
+	if got := shadow.all()[0].metadata.Get(testbed.MarkerHeader); !slices.Equal(got, []string{"shadow-billing@file"}) {
 		t.Errorf("the shadow got marker %q", got)
 	}
 }

@@ -28,12 +28,7 @@ const (
 
 	// workers is how many connections the load comes on.
 	workers = 8
-
-	markerHeader = "X-Mirrored-By"
 )
-
-// marker is what the shadow is told about the middleware called name.
-func marker(name string) string { return name + "@file" }
 
 // runLive starts a live upstream that answers with the checksum of the body that
 // it got, so that a client can tell its own answer from any other.
@@ -250,7 +245,7 @@ func settle(t *testing.T, traefik *testbed.Traefik, base figures, kept func() in
 func logged(traefik *testbed.Traefik, name string) []string {
 	var list []string
 	for line := range strings.Lines(traefik.Log()) {
-		if _, text, found := strings.Cut(line, "mirror: middleware "+marker(name)+": "); found {
+		if _, text, found := strings.Cut(line, "mirror: middleware "+testbed.Marker(name)+": "); found {
 			list = append(list, strings.TrimSpace(text))
 		}
 	}
@@ -278,7 +273,7 @@ func median(d []time.Duration) time.Duration {
 func from(requests []testbed.Request, name string) int {
 	n := 0
 	for _, r := range requests {
-		if r.Header.Get(markerHeader) == marker(name) {
+		if r.Header.Get(testbed.MarkerHeader) == testbed.Marker(name) {
 			n++
 		}
 	}

@@ -34,7 +34,7 @@ func metrics(t *testing.T, traefik *testbed.Traefik) string {
 func metricIn(t *testing.T, text, name, family string, labels ...string) int {
 	t.Helper()
 	sum := 0.0
-	labels = append(labels, `middleware="`+marker(name)+`"`)
+	labels = append(labels, `middleware="`+testbed.Marker(name)+`"`)
 samples:
 	for line := range strings.Lines(text) {
 		of, value, _ := strings.Cut(strings.TrimSpace(line), "} ")

@@ -81,7 +81,7 @@ func (w *ward) serve(conn net.Conn) {
 			return
 		}
 		w.mu.Lock()
-		w.got[req.Header.Get(markerHeader)]++
+		w.got[req.Header.Get(testbed.MarkerHeader)]++
 		w.mu.Unlock()
 		io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
 	}
@@ -90,7 +90,7 @@ func (w *ward) serve(conn net.Conn) {
 func (w *ward) count(middleware string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.got[marker(middleware)]
+	return w.got[testbed.Marker(middleware)]
 }
 
 func (w *ward) shadow() *shadow {
@@ -136,7 +136,7 @@ func upstream(answer http.HandlerFunc) func(*testing.T) *shadow {
 		s.most = func() int {
 			most, seen := 0, map[string]int{}
 			for _, r := range u.Requests() {
-				seen[r.RequestURI+" "+r.Header.Get(markerHeader)]++
+				seen[r.RequestURI+" "+r.Header.Get(testbed.MarkerHeader)]++
 			}
 			for _, n := range seen {
 				most = max(most, n)
@@ -356,7 +356,7 @@ func panics(t *testing.T) *shadow {
 	const header = "X-Provoke-Panic"
 	u := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
 	s := of(u)
-	s.plugin = brokenPlugin(t, "shadow.go", `(?m)^.*\[markerHeader\] = .*$$`, "if out.Header[\""+header+"\"] != nil {\n\t\tvar none map[string]int\n\t\tnone[out.URL.Path] = 1\n\t}\n$0")
+	s.plugin = brokenPlugin(t, "shadow.go", `(?m)^.*\[testbed.MarkerHeader\] = .*$$`, "if out.Header[\""+header+"\"] != nil {\n\t\tvar none map[string]int\n\t\tnone[out.URL.Path] = 1\n\t}\n$0")
 	s.header = http.Header{header: {"1"}}
 	s.heal = func() {} // the header goes
 	return s

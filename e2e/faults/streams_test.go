@@ -46,7 +46,7 @@ func runUnfinished(t *testing.T, answer string, closes bool, secure func(net.Con
 			}
 			if req.RequestURI != "/events" {
 				w.mu.Lock()
-				w.got[req.Header.Get(markerHeader)]++
+				w.got[req.Header.Get(testbed.MarkerHeader)]++
 				w.mu.Unlock()
 				io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
 				continue

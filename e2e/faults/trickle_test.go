@@ -145,7 +145,7 @@ func waitForOthers(t *testing.T, shadow *testbed.Upstream, router string, wantGe
 		gets, posts := 0, 0
 		for _, r := range shadow.Requests() {
 			switch {
-			case r.Header.Get(markerHeader) != marker(router) || strings.HasPrefix(r.RequestURI, "/uploads/"):
+			case r.Header.Get(testbed.MarkerHeader) != testbed.Marker(router) || strings.HasPrefix(r.RequestURI, "/uploads/"):
 			case r.Method == http.MethodGet:
 				gets++
 			default:

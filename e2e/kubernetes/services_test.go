@@ -139,8 +139,8 @@ func TestMirrorOnAService(t *testing.T) {
 			}
 			request(t, traefik, http.MethodGet, "/reminders/1", in)
 			for i, r := range recorded(t, shadow, len(want)) {
-				if r.RequestURI != want[i] || r.Header.Get("X-Mirrored-By") != mirrorName || r.Header.Get("Authorization") != "" {
-					t.Errorf("the shadow got %s, marker %q, Authorization %q; want %s from %s", r.RequestURI, r.Header.Get("X-Mirrored-By"), r.Header.Get("Authorization"), want[i], mirrorName)
+				if r.RequestURI != want[i] || r.Header.Get(testbed.MarkerHeader) != mirrorName || r.Header.Get("Authorization") != "" {
+					t.Errorf("the shadow got %s, marker %q, Authorization %q; want %s from %s", r.RequestURI, r.Header.Get(testbed.MarkerHeader), r.Header.Get("Authorization"), want[i], mirrorName)
 				}
 			}
 		})
@@ -182,7 +182,7 @@ spec:
 	has := func(u *testbed.Upstream, marker, authorization string) func() error {
 		return func() error {
 			for _, r := range u.Requests() {
-				if r.Method == http.MethodGet && r.Header.Get("X-Mirrored-By") == marker && r.Header.Get("Authorization") == authorization {
+				if r.Method == http.MethodGet && r.Header.Get(testbed.MarkerHeader) == marker && r.Header.Get("Authorization") == authorization {
 					return nil
 				}
 			}

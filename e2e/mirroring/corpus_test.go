@@ -309,7 +309,7 @@ func compareLive(t *testing.T, got, want testbed.Request) {
 // otherwise escapes it.
 func compareCopy(t *testing.T, got, want testbed.Request, name string) {
 	t.Helper()
-	line := onWire(got, markerHeader) + ": " + marker(name)
+	line := onWire(got, testbed.MarkerHeader) + ": " + testbed.Marker(name)
 	headers := got.RawHeaders()
 	if i := slices.Index(headers, line); i < 0 {
 		t.Errorf("the shadow got no %q but %q", line, headers)

@@ -88,7 +88,7 @@ func TestShadowsThatFail(t *testing.T) {
 		})
 	}
 	for _, test := range tests {
-		begins := "mirror: middleware " + marker(test.name) + ": "
+		begins := "mirror: middleware " + testbed.Marker(test.name) + ": "
 		if test.logs != "" {
 			if err := traefik.WaitLog(within(t, patience), begins); err != nil {
 				t.Errorf("%s: %v", test.name, err)
@@ -97,7 +97,7 @@ func TestShadowsThatFail(t *testing.T) {
 	}
 	log := traefik.Log()
 	for _, test := range tests {
-		begins := "mirror: middleware " + marker(test.name) + ": "
+		begins := "mirror: middleware " + testbed.Marker(test.name) + ": "
 		want := 1
 		if test.logs == "" {
 			want = 0
@@ -192,7 +192,7 @@ func TestNothingIsSentTwice(t *testing.T) {
 			testbed.Eventually(t, patience, func() error {
 				i++
 				expect(t, traefik, http.StatusOK, test.request(fmt.Sprintf("/invoices/%d", i), testbed.HostOf(test.name)))
-				if most := shadows[test.name].most(); most > 1 || strings.Contains(traefik.Log(), marker(test.name)+": the shadow failed") {
+				if most := shadows[test.name].most(); most > 1 || strings.Contains(traefik.Log(), testbed.Marker(test.name)+": the shadow failed") {
 					return nil
 				}
 				return errors.New("no exchange with the shadow has failed")

@@ -32,12 +32,8 @@ const (
 	mirrorHost = "billing.example.com"
 	plainHost  = "plain.example.com"
 
-	markerHeader = "X-Mirrored-By"
-	tokenHeader  = "X-Mirror-Token"
+	tokenHeader = "X-Mirror-Token"
 )
-
-// marker is what the shadow is told about the middleware called name.
-func marker(name string) string { return name + "@file" }
 
 const invoice = `{"invoice":"2024-00117","customer":"Meyer & Söhne","total":"119.00"}`
 
@@ -237,7 +233,7 @@ func lines(requests []testbed.Request) string {
 // from returns the requests that the middleware called name sent.
 func from(requests []testbed.Request, name string) []testbed.Request {
 	return slices.DeleteFunc(slices.Clone(requests), func(r testbed.Request) bool {
-		return r.Header.Get(markerHeader) != marker(name)
+		return r.Header.Get(testbed.MarkerHeader) != testbed.Marker(name)
 	})
 }
 

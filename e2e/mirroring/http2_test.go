@@ -301,7 +301,7 @@ func TestNothingOfTheShadowsAnswersIsLogged(t *testing.T) {
 	// What is wrong ends its connection at once; the lines for that are there when these
 	// failures are.
 	for _, name := range []string{"http-malformed", "https-malformed", "h2-bad-status", "h2-goes-away"} {
-		if err := traefik.WaitLog(within(t, patience), "middleware "+marker(name)+": the shadow failed"); err != nil {
+		if err := traefik.WaitLog(within(t, patience), "middleware "+testbed.Marker(name)+": the shadow failed"); err != nil {
 			t.Error(err)
 		}
 	}

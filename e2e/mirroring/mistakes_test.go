@@ -245,13 +245,13 @@ func TestMistakesLeaveLiveAlone(t *testing.T) {
 		return d
 	}
 	for _, m := range files {
-		says[m.name+"@file"] = m.says
+		says[testbed.Marker(m.name)] = m.says
 	}
 	says["no-options@file"] = []string{"url: required"}
 	var toml strings.Builder
 	for name, m := range inTOML {
 		fmt.Fprintf(&toml, "[http.routers.%[1]s]\nrule = '%[2]s'\nservice = 'billing'\nmiddlewares = ['%[1]s']\n[http.middlewares.%[1]s.plugin.mirror]\nurl = '%[3]s'\n%[4]s\n", name, testbed.RuleOf(name), good, m.text)
-		says[name+"@file"] = []string{m.says}
+		says[testbed.Marker(name)] = []string{m.says}
 	}
 	release, err := testbed.UsedRelease(t.Context())
 	if err != nil {
@@ -354,7 +354,7 @@ func TestMistakesLeaveLiveAlone(t *testing.T) {
 		testbed.Eventually(t, patience, func() error {
 			expect(t, b.Traefik, http.StatusOK, sized("POST", "/corrected/"+short, testbed.HostOf(short), invoice))
 			for _, r := range shadow.Requests() {
-				if r.RequestURI == "/corrected/"+short && r.Header.Get(markerHeader) == name {
+				if r.RequestURI == "/corrected/"+short && r.Header.Get(testbed.MarkerHeader) == name {
 					return nil
 				}
 			}

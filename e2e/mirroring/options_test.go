@@ -414,7 +414,7 @@ func TestTimeout(t *testing.T) {
 	}
 	for _, name := range []string{"seconds", "duration"} {
 		await(t, timeouts[name]+": the connection is not closed", shadows[name].closed)
-		if err := m.WaitLog(within(t, patience), "middleware "+marker(name)+": the shadow failed: no whole answer within the timeout"); err != nil {
+		if err := m.WaitLog(within(t, patience), "middleware "+testbed.Marker(name)+": the shadow failed: no whole answer within the timeout"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -471,7 +471,7 @@ func TestHeaderOptions(t *testing.T) {
 			}
 			if live.Host != testbed.HostOf(test.name) || live.Header.Get("Authorization") != "Bearer 7f3a" || len(live.Header["Cookie"]) != 2 ||
 				!slices.Equal(live.Header["X-Ledger"], []string{"north", "south"}) || live.Header.Get("X-Forwarded-For") != "127.0.0.1" ||
-				live.Header.Get("X-Environment") != "" || live.Header.Get(markerHeader) != "" {
+				live.Header.Get("X-Environment") != "" || live.Header.Get(testbed.MarkerHeader) != "" {
 				t.Errorf("live got Host %q and headers %q, want the client's", live.Host, live.Header)
 			}
 		})
@@ -541,7 +541,7 @@ func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	m.add("far", testbed.Values{"url": "http://billing-next.invalid"})
 	m.start(t, testbed.Options{Env: []string{"HTTP_PROXY=" + proxy.URL(), "http_proxy=" + proxy.URL(), "NO_PROXY=", "no_proxy="}})
 	expect(t, m.Traefik, http.StatusOK, sized("POST", "/invoices", testbed.HostOf("far"), invoice))
-	if err := m.WaitLog(within(t, patience), "middleware "+marker("far")+": the shadow failed"); err != nil {
+	if err := m.WaitLog(within(t, patience), "middleware "+testbed.Marker("far")+": the shadow failed"); err != nil {
 		t.Error(err)
 	}
 	if n := proxy.Count(); n > 0 {

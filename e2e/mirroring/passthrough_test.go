@@ -213,8 +213,8 @@ func testMarkedRequestsAreNotMirrored(t *testing.T, options testbed.Values) {
 		t.Errorf("the shadow got %s", lines(copied))
 	}
 	for _, r := range b.live.Requests()[:3] {
-		if string(r.Body) != invoice || len(r.Header[markerHeader]) != 1 {
-			t.Errorf("live got body %q and marker %q, want what was sent", r.Body, r.Header[markerHeader])
+		if string(r.Body) != invoice || len(r.Header[testbed.MarkerHeader]) != 1 {
+			t.Errorf("live got body %q and marker %q, want what was sent", r.Body, r.Header[testbed.MarkerHeader])
 		}
 	}
 }

@@ -83,7 +83,7 @@ func check(t *testing.T, u *testbed.Upstream, who string, want map[string][]stri
 		}
 	}
 	for _, r := range recorded(t, u, len(expected)) {
-		key := r.Header.Get(markerHeader) + " " + r.RequestURI
+		key := r.Header.Get(testbed.MarkerHeader) + " " + r.RequestURI
 		body, ok := expected[key]
 		delete(expected, key)
 		if !ok {
@@ -157,11 +157,11 @@ func TestManyRoutersAndMirrors(t *testing.T) {
 	}
 	check(t, live, "live", want)
 	for name, u := range shadows {
-		check(t, u, name, map[string][]string{name: {marker(name)}})
+		check(t, u, name, map[string][]string{name: {testbed.Marker(name)}})
 	}
-	check(t, shared, "shared", map[string][]string{"north": {marker("shared")}, "south": {marker("shared")}})
-	check(t, first, "first", map[string][]string{"chain": {marker("first")}})
-	check(t, second, "second", map[string][]string{"chain": {marker("second")}})
+	check(t, shared, "shared", map[string][]string{"north": {testbed.Marker("shared")}, "south": {testbed.Marker("shared")}})
+	check(t, first, "first", map[string][]string{"chain": {testbed.Marker("first")}})
+	check(t, second, "second", map[string][]string{"chain": {testbed.Marker("second")}})
 
 	stop()
 	testbed.Eventually(t, patience, func() error {

@@ -36,7 +36,7 @@ func TestSequenceOfCreateAndRead(t *testing.T) {
 		return nil
 	})
 	for _, r := range b.shadow.Requests() {
-		if r.Header.Get(markerHeader) != marker(middleware) {
+		if r.Header.Get(testbed.MarkerHeader) != testbed.Marker(middleware) {
 			t.Errorf("%s %s is no copy", r.Method, r.RequestURI)
 		}
 	}

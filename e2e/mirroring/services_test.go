@@ -87,10 +87,10 @@ func TestMirrorOnAService(t *testing.T) {
 				if of.RequestURI != test.want || got.RequestURI != test.want {
 					t.Errorf("%s: live got %q and the shadow %q, want %q", test.router, of.RequestURI, got.RequestURI, test.want)
 				}
-				if name := got.Header.Get(markerHeader); name != marker(middleware) {
-					t.Errorf("%s: the shadow got marker %q, want %q", test.router, name, marker(middleware))
+				if name := got.Header.Get(testbed.MarkerHeader); name != testbed.Marker(middleware) {
+					t.Errorf("%s: the shadow got marker %q, want %q", test.router, name, testbed.Marker(middleware))
 				}
-				got.Header.Del(markerHeader)
+				got.Header.Del(testbed.MarkerHeader)
 				got.Header.Del(tokenHeader)
 				if options["mirrorBody"] == false {
 					of.Header.Set("Content-Length", "0")
@@ -208,7 +208,7 @@ func TestMirrorOnServicesOfServices(t *testing.T) {
 					if string(r.Body) != invoice {
 						t.Errorf("the body %q came, want %q", r.Body, invoice)
 					}
-					if got := r.Header.Get(markerHeader); (got == marker(middleware)) != (who == shadow) {
+					if got := r.Header.Get(testbed.MarkerHeader); (got == testbed.Marker(middleware)) != (who == shadow) {
 						t.Errorf("a marker %q came to live, other or shadow", got)
 					}
 				}
@@ -296,8 +296,8 @@ func TestMirrorOnAServiceByLabels(t *testing.T) {
 	} {
 		expect(t, traefik, http.StatusOK, request)
 		got := recorded(t, shadow, i+1)[i]
-		if got.RequestURI != "/invoices" || string(got.Body) != invoice || got.Header.Get(markerHeader) != middleware+"@docker" || got.Header.Get("Authorization") != "" {
-			t.Errorf("the shadow got %s, marker %q, Authorization %q, body %q", got.RequestURI, got.Header.Get(markerHeader), got.Header.Get("Authorization"), got.Body)
+		if got.RequestURI != "/invoices" || string(got.Body) != invoice || got.Header.Get(testbed.MarkerHeader) != middleware+"@docker" || got.Header.Get("Authorization") != "" {
+			t.Errorf("the shadow got %s, marker %q, Authorization %q, body %q", got.RequestURI, got.Header.Get(testbed.MarkerHeader), got.Header.Get("Authorization"), got.Body)
 		}
 	}
 	recorded(t, live, 2)

@@ -71,7 +71,7 @@ func TestTLSOptions(t *testing.T) {
 				expect(t, traefik, http.StatusOK, sized("POST", "/invoices", testbed.HostOf(test.name), invoice))
 			}
 			recorded(t, live, 3)
-			failure := "middleware " + marker(test.name) + ": the shadow failed"
+			failure := "middleware " + testbed.Marker(test.name) + ": the shadow failed"
 			if !test.want {
 				if err := traefik.WaitLog(within(t, patience), failure); err != nil {
 					t.Error(err)

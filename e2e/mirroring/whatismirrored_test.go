@@ -355,7 +355,7 @@ func (m *rowMirror) check(t *testing.T, told fates, metrics string) {
 		t.Errorf("the row says %s, and %s has counted %v", named[1], m.name, m.want)
 	}
 	for reason := range m.want {
-		line := regexp.MustCompile(`\{middleware="` + marker(m.name) + `",[^}]*reason="` + reason + `"[^}]*\} [1-9]`)
+		line := regexp.MustCompile(`\{middleware="` + testbed.Marker(m.name) + `",[^}]*reason="` + reason + `"[^}]*\} [1-9]`)
 		if reason != mirroredFate && !line.MatchString(metrics) {
 			t.Errorf("the metrics of %s do not have the reason %s", m.name, reason)
 		}
@@ -448,7 +448,7 @@ func TestWhatIsMirroredIsWhatTheTableSays(t *testing.T) {
 	var got map[string]fates
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		got = told(t, traefik)
-		if !slices.ContainsFunc(slices.Concat(all...), func(m *rowMirror) bool { return !m.agrees(got[marker(m.name)]) }) {
+		if !slices.ContainsFunc(slices.Concat(all...), func(m *rowMirror) bool { return !m.agrees(got[testbed.Marker(m.name)]) }) {
 			break
 		}
 	}
@@ -459,7 +459,7 @@ func TestWhatIsMirroredIsWhatTheTableSays(t *testing.T) {
 	for i, r := range mirroredRows {
 		t.Run("the shadow/"+r.first, func(t *testing.T) {
 			for _, m := range all[i] {
-				m.check(t, got[marker(m.name)], string(metrics))
+				m.check(t, got[testbed.Marker(m.name)], string(metrics))
 			}
 		})
 	}

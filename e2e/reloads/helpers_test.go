@@ -29,12 +29,8 @@ const (
 	// workers is how many connections the load comes on.
 	workers = 6
 
-	markerHeader   = "X-Mirrored-By"
 	revisionHeader = "X-Revision"
 )
-
-// marker is what the shadow is told about the middleware called name.
-func marker(name string) string { return name + "@file" }
 
 // eventuallyLetGo is testbed.Eventually for the connections of a mirror that is gone.
 // Traefik v2 tells no plugin that its instance is, so with it they stay for as
@@ -238,6 +234,6 @@ func measure(t *testing.T, traefik *testbed.Traefik) figures {
 // by returns the requests that the middleware called name sent.
 func by(requests []testbed.Request, name string) []testbed.Request {
 	return slices.DeleteFunc(slices.Clone(requests), func(r testbed.Request) bool {
-		return r.Header.Get(markerHeader) != marker(name)
+		return r.Header.Get(testbed.MarkerHeader) != testbed.Marker(name)
 	})
 }

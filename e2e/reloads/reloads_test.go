@@ -216,7 +216,7 @@ func (town *town) check(t *testing.T, traefik *testbed.Traefik, load *load, n in
 			t.Errorf("%d lines with %q in the log, want one: %s, whose options did not change, is one mirror through all reloads", got, line, paused)
 		}
 	}
-	if strings.Count(text, "mirror: middleware") != strings.Count(text, "mirror: middleware "+marker(paused)) {
+	if strings.Count(text, "mirror: middleware") != strings.Count(text, "mirror: middleware "+testbed.Marker(paused)) {
 		t.Errorf("a mirror complains: %s", traefik.LogTail(10))
 	}
 	// n is such that the last configuration is without the visitor. The others'

@@ -328,7 +328,7 @@ func (b *grpcBench) mirrored(t *testing.T, want ...call) {
 		if got[i].method != want[i].method || !slices.Equal(got[i].messages, want[i].messages) || got[i].err != nil {
 			t.Errorf("the shadow got %v, want %v", got[i], want[i])
 		}
-		if marker := got[i].metadata.Get(markerHeader); !slices.Equal(marker, []string{"shadow-stream@file"}) &&
+		if marker := got[i].metadata.Get(testbed.MarkerHeader); !slices.Equal(marker, []string{"shadow-stream@file"}) &&
 			!slices.Equal(marker, []string{"websecure-shadow-stream@file"}) {
 			t.Errorf("the shadow got marker %q", marker)
 		}

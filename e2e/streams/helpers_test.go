@@ -32,8 +32,6 @@ const (
 	streamHost = "stream.example.com"
 	bufferHost = "buffer.example.com"
 	plainHost  = "plain.example.com"
-
-	markerHeader = "X-Mirrored-By"
 )
 
 const invoice = `{"invoice":"2024-00117","customer":"Meyer & Söhne","total":"119.00"}`

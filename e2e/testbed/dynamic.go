@@ -60,6 +60,13 @@ func (d Dynamic) Mirroring(name, live string, percent int, mirrors ...string) Dy
 	return d.Set(Values{"mirroring": Values{"service": live, "mirrors": list}}, "http", "services", name)
 }
 
+// MarkerHeader is the header by which a shadow knows whose copies it gets.
+const MarkerHeader = "X-Mirrored-By"
+
+// Marker is the name that the plugin has for the middleware called name: the one in
+// [MarkerHeader], and in the report.
+func Marker(name string) string { return name + "@file" }
+
 // Mirror adds a middleware of the mirror plugin.
 func (d Dynamic) Mirror(name string, options Values) Dynamic {
 	return d.Plugin(name, MirrorKey, options)

@@ -107,7 +107,7 @@ func (t *Traefik) MustReport(tb testing.TB, name string) *report.Middleware {
 		tb.Fatalf("testbed: report: %v", err)
 	}
 	for _, m := range d.Middlewares {
-		if m.Name == name+"@file" {
+		if m.Name == Marker(name) {
 			return m
 		}
 	}

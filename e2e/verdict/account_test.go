@@ -606,7 +606,7 @@ func TestEveryRequestIsInTheAccount(t *testing.T) {
 
 	for _, name := range []string{middleware, uploads} {
 		for _, got := range shadow.Requests() {
-			if k, _ := p.kindOf(got.RequestURI); got.Header.Get("X-Mirrored-By") == name+"@file" && k.failed == "" {
+			if k, _ := p.kindOf(got.RequestURI); got.Header.Get(testbed.MarkerHeader) == testbed.Marker(name) && k.failed == "" {
 				want[name].requestBytes += got.BodySize
 			}
 		}

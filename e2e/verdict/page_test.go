@@ -63,7 +63,7 @@ var everything = []string{"noise", "ignored", "time", "latency"}
 // may be as old as a second.
 func mirrorPage(t *testing.T, traefik *testbed.Traefik, name string, open ...string) node {
 	t.Helper()
-	text, err := traefik.Page(t.Context(), name+"@file", open...)
+	text, err := traefik.Page(t.Context(), testbed.Marker(name), open...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,7 +81,7 @@ func TestReportOnAnEntryPointOfItsOwn(t *testing.T) {
 				"/mirror/metrics":     "text/plain; version=0.0.4; charset=utf-8",
 			} {
 				resp, body := ask("GET", target, password)
-				if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != kind || !strings.Contains(body, middleware+"@file") {
+				if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != kind || !strings.Contains(body, testbed.Marker(middleware)) {
 					t.Errorf("GET %s: %s, %q, %.200q; want 200, %s and %s in it", target, resp.Status, resp.Header, body, kind, middleware)
 				}
 				head, nothing := ask("HEAD", target, password)
