@@ -7,9 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,19 +28,13 @@ const (
 	workers = 8
 )
 
-// runLive starts a live upstream that answers with the checksum of the body that
-// it got, so that a client can tell its own answer from any other.
+// runLive starts a live upstream that tells every client its own answer.
 func runLive(t *testing.T) *testbed.Upstream {
 	t.Helper()
 	return testbed.RunUpstream(t, testbed.UpstreamOptions{
 		Name:      "live",
 		BodyLimit: 256, // the checksum is that of the whole body
-		Handler: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-			sum := sha256.New()
-			io.Copy(sum, req.Body)
-			rw.WriteHeader(http.StatusCreated)
-			io.WriteString(rw, "booked "+hex.EncodeToString(sum.Sum(nil)))
-		}),
+		Handler:   http.HandlerFunc(testbed.Book),
 	})
 }
 
@@ -116,31 +108,13 @@ func (l *load) send(router string) error {
 	body := fmt.Appendf(nil, `{"invoice":"2024-%06d","customer":"Meyer & Söhne","total":"119.00","note":"`, id)
 	body = append(body, bytes.Repeat([]byte("x"), max(0, l.size-len(body)-2))...)
 	body = append(body, `"}`...)
-	sum := sha256.Sum256(body)
 	l.mu.Lock()
-	l.sums[sum] = true
+	l.sums[sha256.Sum256(body)] = true
 	l.mu.Unlock()
 
-	req, err := http.NewRequest(http.MethodPost, l.traefik.URL(fmt.Sprintf("/invoices/%d", id)), bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	for name, values := range l.header {
-		req.Header[name] = values
-	}
-	req.Host = testbed.HostOf(router)
-	resp, err := l.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	want := "booked " + hex.EncodeToString(sum[:])
-	if resp.StatusCode != http.StatusCreated || string(got) != want {
-		return fmt.Errorf("/invoices/%d answered %d %.200q, want %d %q", id, resp.StatusCode, got, http.StatusCreated, want)
+	target := fmt.Sprintf("/invoices/%d", id)
+	if err := testbed.CheckBooked(l.client, l.traefik.URL(target), testbed.HostOf(router), l.header, body); err != nil {
+		return fmt.Errorf("%s: %w", target, err)
 	}
 	return nil
 }

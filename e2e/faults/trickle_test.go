@@ -3,7 +3,6 @@ package faults
 import (
 	"bufio"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -112,7 +111,7 @@ func TestUploadsThatTrickleDoNotShutOutOthers(t *testing.T) {
 							t.Fatalf("upload %d: %v", n, err)
 						}
 						got, err := io.ReadAll(resp.Body)
-						if want := "booked " + hex.EncodeToString(sum[:]); err != nil || string(got) != want {
+						if want := testbed.Booked(sum[:]); err != nil || string(got) != want {
 							t.Fatalf("upload %d: live answered %s %.100q (%v), want %q", n, resp.Status, got, err, want)
 						}
 					}

@@ -6,10 +6,7 @@ package reloads
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -44,18 +41,10 @@ func eventuallyLetGo(t *testing.T, traefik *testbed.Traefik, check func() error)
 	testbed.Eventually(t, limit, check)
 }
 
-// runLive starts a live upstream that answers with the checksum of the body that
-// it got, so that a client can tell its own answer from any other.
+// runLive starts a live upstream that tells every client its own answer.
 func runLive(t *testing.T) *testbed.Upstream {
 	t.Helper()
-	return testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live", Handler: http.HandlerFunc(book)})
-}
-
-func book(rw http.ResponseWriter, req *http.Request) {
-	sum := sha256.New()
-	io.Copy(sum, req.Body)
-	rw.WriteHeader(http.StatusCreated)
-	io.WriteString(rw, "booked "+hex.EncodeToString(sum.Sum(nil)))
+	return testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "live", Handler: http.HandlerFunc(testbed.Book)})
 }
 
 func runShadow(t *testing.T) *testbed.Upstream {
@@ -103,36 +92,14 @@ func startLoad(t *testing.T, traefik *testbed.Traefik, routers ...string) *load 
 
 func (l *load) send(router, target string) {
 	body := fmt.Sprintf(`{"invoice":%q,"customer":"Meyer & Söhne","total":"119.00","note":%q}`, target, bytes.Repeat([]byte("x"), 500))
-	sum := sha256.Sum256([]byte(body))
 	l.mu.Lock()
 	l.sent[router][target] = body
 	l.mu.Unlock()
-	if err := l.exchange(router, target, body, "booked "+hex.EncodeToString(sum[:])); err != nil {
+	if err := testbed.CheckBooked(l.client, l.traefik.URL(target), testbed.HostOf(router), nil, []byte(body)); err != nil {
 		l.mu.Lock()
 		l.failed = append(l.failed, fmt.Errorf("%s%s: %w", router, target, err))
 		l.mu.Unlock()
 	}
-}
-
-func (l *load) exchange(router, target, body, want string) error {
-	req, err := http.NewRequest(http.MethodPost, l.traefik.URL(target), bytes.NewReader([]byte(body)))
-	if err != nil {
-		return err
-	}
-	req.Host = testbed.HostOf(router)
-	resp, err := l.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusCreated || string(got) != want {
-		return fmt.Errorf("answered %d %.200q, want %d %q", resp.StatusCode, got, http.StatusCreated, want)
-	}
-	return nil
 }
 
 // stop ends the load and fails the test if a request failed.

@@ -110,7 +110,7 @@ func TestReloadStorm(t *testing.T) {
 			town := newTown(t, mirrored)
 			if town.compares = name == "comparing"; town.compares {
 				// The other one's answers all differ.
-				town.shadows[changing].Handle(http.HandlerFunc(book))
+				town.shadows[changing].Handle(http.HandlerFunc(testbed.Book))
 			}
 			traefik := testbed.MustServe(t, testbed.Options{LogLevel: "ERROR", Dynamic: town.configuration(0)})
 			before := town.storm(t, traefik, reloads)
@@ -320,7 +320,7 @@ func TestRemovedMirrorGoesOnCountingWhenItIsBack(t *testing.T) {
 		away       = 14 * time.Second
 	)
 	live := runLive(t)
-	shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow", Handler: http.HandlerFunc(book)})
+	shadow := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow", Handler: http.HandlerFunc(testbed.Book)})
 	config := func(routed bool) testbed.Dynamic {
 		d := testbed.Dynamic{}.
 			Service("billing", live.URL()).
@@ -474,7 +474,7 @@ func TestRequestsOutliveTheirInstance(t *testing.T) {
 					if req.RequestURI == "/slow-answer" {
 						<-answer
 					}
-					book(rw, req)
+					testbed.Book(rw, req)
 				})})
 				shadow := runShadow(t)
 				config := func() testbed.Dynamic { return testbed.Dynamic{}.Service("billing", live.URL()) }
