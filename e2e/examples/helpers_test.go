@@ -177,10 +177,10 @@ func copies(t *testing.T, shadow *testbed.Upstream, n int, sendLast func(end str
 			}
 		}
 		if others < n {
-			return fmt.Errorf("the shadow got %d requests, want %d: %s", others, n, lines(got))
+			return fmt.Errorf("the shadow got %d requests, want %d: %s", others, n, testbed.Lines(got))
 		}
 		if !slices.ContainsFunc(got, func(r testbed.Request) bool { return strings.HasSuffix(r.RequestURI, end) }) {
-			return fmt.Errorf("the shadow did not get the last request, but %s", lines(got))
+			return fmt.Errorf("the shadow did not get the last request, but %s", testbed.Lines(got))
 		}
 		return nil
 	})
@@ -191,7 +191,7 @@ func copies(t *testing.T, shadow *testbed.Upstream, n int, sendLast func(end str
 func only(t *testing.T, who string, requests []testbed.Request) testbed.Request {
 	t.Helper()
 	if len(requests) != 1 {
-		t.Fatalf("%s got %d requests, want one: %s", who, len(requests), lines(requests))
+		t.Fatalf("%s got %d requests, want one: %s", who, len(requests), testbed.Lines(requests))
 	}
 	return requests[0]
 }
@@ -209,13 +209,4 @@ func same(t *testing.T, who string, requests []testbed.Request, want ...string) 
 	if !slices.Equal(got, want) {
 		t.Errorf("%s got %q, want %q", who, got, want)
 	}
-}
-
-// lines shows requests in a failure.
-func lines(requests []testbed.Request) string {
-	list := []string{}
-	for _, r := range requests {
-		list = append(list, fmt.Sprintf("%s %s (%d bytes)", r.Method, r.RequestURI, r.BodySize))
-	}
-	return fmt.Sprintf("%q", list)
 }

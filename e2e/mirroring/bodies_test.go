@@ -34,7 +34,7 @@ func TestKnownLengthAboveTheLimitStreams(t *testing.T) {
 		t.Errorf("live got %d bytes and Content-Length %d, want the %d that were sent", r.BodySize, r.ContentLength, len(body))
 	}
 	if got := b.copies(t); len(got) > 0 {
-		t.Errorf("the shadow got %s", lines(got))
+		t.Errorf("the shadow got %s", testbed.Lines(got))
 	}
 }
 
@@ -100,7 +100,7 @@ func TestBodiesAboutTheLimit(t *testing.T) {
 				}
 				copied := b.copies(t)
 				if (len(copied) == 1) != test.mirrored {
-					t.Fatalf("the shadow got %s, want mirrored %t", lines(copied), test.mirrored)
+					t.Fatalf("the shadow got %s, want mirrored %t", testbed.Lines(copied), test.mirrored)
 				}
 				if test.mirrored && (copied[0].BodySHA256 != live.Requests()[0].BodySHA256 || copied[0].BodySize != int64(test.size)) {
 					t.Errorf("the shadow got %d bytes, want live's %d", copied[0].BodySize, test.size)
@@ -188,7 +188,7 @@ func TestBoundsBeforeTheMirror(t *testing.T) {
 		expect(t, b.Traefik, http.StatusRequestEntityTooLarge, sized("POST", "/large", host, body))
 		expect(t, b.Traefik, http.StatusRequestEntityTooLarge, chunked("POST", "/large", host, body, 100))
 		if got := b.copies(t); len(got) > 0 {
-			t.Errorf("%s: the shadow got %s", host, lines(got))
+			t.Errorf("%s: the shadow got %s", host, testbed.Lines(got))
 		}
 		if n := count(live.Requests(), "/large"); n > 0 {
 			t.Errorf("%s: live got %d requests with a body that is too large", host, n)
@@ -196,7 +196,7 @@ func TestBoundsBeforeTheMirror(t *testing.T) {
 		expect(t, b.Traefik, http.StatusOK, sized("POST", "/invoices", host, body[:1000]))
 		testbed.Eventually(t, patience, func() error {
 			if got := shadow.Requests(); count(got, "/invoices") != 1 || string(got[len(got)-1].Body) != body[:1000] {
-				return fmt.Errorf("%s: the shadow got %s, want /invoices with 1000 bytes", host, lines(got))
+				return fmt.Errorf("%s: the shadow got %s, want /invoices with 1000 bytes", host, testbed.Lines(got))
 			}
 			return nil
 		})
@@ -322,7 +322,7 @@ func TestHTTP2(t *testing.T) {
 		for who, u := range map[string]*testbed.Upstream{"live": b.live, "the shadow": b.shadow} {
 			requests := recorded(t, u, n)
 			for i := range n {
-				j := slices.IndexFunc(requests, uri(fmt.Sprintf("/invoices/%d", i)))
+				j := slices.IndexFunc(requests, testbed.To(fmt.Sprintf("/invoices/%d", i)))
 				if want := fmt.Sprintf("invoice %d;%s", i, testbed.Payload(i*500)); j < 0 || string(requests[j].Body) != want {
 					t.Errorf("%s did not get request %d with its body", who, i)
 				}
@@ -339,7 +339,7 @@ func TestHTTP2(t *testing.T) {
 		}
 		testbed.Eventually(t, patience, func() error {
 			if got := b.shadow.Requests(); count(got, "/raw") != 1 {
-				return fmt.Errorf("the shadow got %s, want /raw", lines(got))
+				return fmt.Errorf("the shadow got %s, want /raw", testbed.Lines(got))
 			}
 			return nil
 		})

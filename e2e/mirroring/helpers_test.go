@@ -144,7 +144,7 @@ func recorded(t *testing.T, u *testbed.Upstream, n int) []testbed.Request {
 	t.Helper()
 	requests := arrived(t, u, n)
 	if len(requests) != n {
-		t.Fatalf("the upstream got %d requests, want %d: %s", len(requests), n, lines(requests))
+		t.Fatalf("the upstream got %d requests, want %d: %s", len(requests), n, testbed.Lines(requests))
 	}
 	return requests
 }
@@ -157,7 +157,7 @@ func arrived(t *testing.T, u *testbed.Upstream, n int) []testbed.Request {
 		requests, err := u.Wait(within(t, patience), all)
 		got = slices.DeleteFunc(requests, isProbe)
 		if err != nil {
-			t.Fatalf("%v: %s", err, lines(got))
+			t.Fatalf("%v: %s", err, testbed.Lines(got))
 		}
 		all = max(all, len(requests))
 	}
@@ -179,13 +179,13 @@ func (b *bench) copies(t *testing.T) []testbed.Request {
 		// Long enough for it to arrive: one that comes later would be in the way
 		// of what the test counts next.
 		for again := time.Now().Add(2 * time.Second); time.Now().Before(again); time.Sleep(5 * time.Millisecond) {
-			if got := b.shadow.Requests(); slices.ContainsFunc(got, uri(probe)) {
+			if got := b.shadow.Requests(); slices.ContainsFunc(got, testbed.To(probe)) {
 				return slices.DeleteFunc(got, isProbe)
 			}
 		}
 		// It found no place; the next may.
 		if time.Now().After(deadline) {
-			t.Fatalf("the shadow did not get the probe %s, but %s", probe, lines(b.shadow.Requests()))
+			t.Fatalf("the shadow did not get the probe %s, but %s", probe, testbed.Lines(b.shadow.Requests()))
 		}
 	}
 }
@@ -215,19 +215,6 @@ func (b *bench) fill(t *testing.T, n int) (release func()) {
 		t.Errorf("%d requests are with the shadow, want %d", got, n)
 	}
 	return release
-}
-
-func uri(want string) func(testbed.Request) bool {
-	return func(r testbed.Request) bool { return r.RequestURI == want }
-}
-
-// lines shows requests in a failure.
-func lines(requests []testbed.Request) string {
-	list := []string{}
-	for _, r := range requests {
-		list = append(list, fmt.Sprintf("%s %s (%d bytes)", r.Method, r.RequestURI, r.BodySize))
-	}
-	return fmt.Sprintf("%q", list)
 }
 
 // from returns the requests that the middleware called name sent.

@@ -450,7 +450,7 @@ func TestReloadsToMistakesAndBackFailNoRequest(t *testing.T) {
 	b.shadow.Reset()
 	expect(t, b.Traefik, http.StatusOK, sized("POST", "/after", mirrorHost, invoice))
 	if got := arrived(t, b.shadow, 1); got[len(got)-1].RequestURI != "/after" {
-		t.Errorf("after it all the shadow got %s", lines(got))
+		t.Errorf("after it all the shadow got %s", testbed.Lines(got))
 	}
 }
 

@@ -49,7 +49,7 @@ func (m *mirrors) one(t *testing.T, name string) testbed.Request {
 	var got []testbed.Request
 	testbed.Eventually(t, patience, func() error {
 		if got = from(m.shadow.Requests(), name); len(got) != 1 {
-			return fmt.Errorf("the shadow got %s from %s, want one request", lines(got), name)
+			return fmt.Errorf("the shadow got %s from %s, want one request", testbed.Lines(got), name)
 		}
 		return nil
 	})
@@ -378,7 +378,7 @@ func TestMaxInFlight(t *testing.T) {
 		}
 		release()
 		if got := b.copies(t); count(got, "/dropped") > 0 || count(got, "/fill") != n {
-			t.Errorf("the shadow got %s, want /fill %d times", lines(got), n)
+			t.Errorf("the shadow got %s, want /fill %d times", testbed.Lines(got), n)
 		}
 	}
 }
@@ -545,6 +545,6 @@ func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 		t.Error(err)
 	}
 	if n := proxy.Count(); n > 0 {
-		t.Errorf("the proxy got %s", lines(proxy.Requests()))
+		t.Errorf("the proxy got %s", testbed.Lines(proxy.Requests()))
 	}
 }

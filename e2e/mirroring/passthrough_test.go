@@ -54,7 +54,7 @@ func testWebSocketIsNotMirrored(t *testing.T, options testbed.Values) {
 		}
 	}
 	if got := b.copies(t); len(got) > 0 {
-		t.Errorf("the shadow got %s", lines(got))
+		t.Errorf("the shadow got %s", testbed.Lines(got))
 	}
 }
 
@@ -127,7 +127,7 @@ func testUpgradeIsNotMirrored(t *testing.T, options testbed.Values) {
 		}
 	}
 	if got := b.copies(t); len(got) > 0 {
-		t.Errorf("the shadow got %s", lines(got))
+		t.Errorf("the shadow got %s", testbed.Lines(got))
 	}
 }
 
@@ -147,7 +147,7 @@ func testConnectIsNotMirrored(t *testing.T, options testbed.Values) {
 	}
 	t.Logf("live gets %d of one CONNECT request, answered %d", live, want.Status())
 	if copied := b.copies(t); len(copied) > 0 {
-		t.Errorf("the shadow got %s", lines(copied))
+		t.Errorf("the shadow got %s", testbed.Lines(copied))
 	}
 }
 
@@ -210,7 +210,7 @@ func testMarkedRequestsAreNotMirrored(t *testing.T, options testbed.Values) {
 		expect(t, b.Traefik, http.StatusOK, sized("POST", "/invoices", mirrorHost, invoice, line))
 	}
 	if copied := b.copies(t); len(copied) > 0 {
-		t.Errorf("the shadow got %s", lines(copied))
+		t.Errorf("the shadow got %s", testbed.Lines(copied))
 	}
 	for _, r := range b.live.Requests()[:3] {
 		if string(r.Body) != invoice || len(r.Header[testbed.MarkerHeader]) != 1 {

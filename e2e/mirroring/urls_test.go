@@ -291,12 +291,12 @@ func (b *urlBench) collect(t *testing.T, what string, wantLive, wantCopies bool,
 			all := from(b.shadows[m.scheme].Requests(), m.name)
 			got = slices.DeleteFunc(slices.Clone(all), probe)
 			if len(got) == len(all) || wantCopies && len(got) == 0 {
-				return fmt.Errorf("%s: the shadow got %s from %s", what, lines(all), m.name)
+				return fmt.Errorf("%s: the shadow got %s from %s", what, testbed.Lines(all), m.name)
 			}
 			return nil
 		})
 		if (len(got) == 1) != wantCopies || len(got) > 1 {
-			t.Errorf("%s: the shadow got %s from %s, want one: %t", what, lines(got), m.name, wantCopies)
+			t.Errorf("%s: the shadow got %s from %s, want one: %t", what, testbed.Lines(got), m.name, wantCopies)
 		}
 		if len(got) > 0 {
 			copies[m.name] = got[0]
@@ -304,7 +304,7 @@ func (b *urlBench) collect(t *testing.T, what string, wantLive, wantCopies bool,
 	}
 	live := slices.DeleteFunc(b.live.Requests(), probe)
 	if (len(live) == 1) != wantLive || len(live) > 1 {
-		t.Fatalf("%s: live got %s, want one: %t", what, lines(live), wantLive)
+		t.Fatalf("%s: live got %s, want one: %t", what, testbed.Lines(live), wantLive)
 	}
 	if len(live) == 0 {
 		return nil, copies

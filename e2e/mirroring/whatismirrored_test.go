@@ -304,7 +304,7 @@ func (m *rowMirror) sameAtLive(t *testing.T, n int) {
 		}
 	}
 	if len(with) != n {
-		t.Fatalf("live got %s of the router with the mirror, want %d", lines(with), n)
+		t.Fatalf("live got %s of the router with the mirror, want %d", testbed.Lines(with), n)
 	}
 	for i := range n {
 		want, got := without[i], with[i]
@@ -348,7 +348,7 @@ func (m *rowMirror) check(t *testing.T, told fates, metrics string) {
 		t.Errorf("the report of %s tells of %v, want %v", m.name, told, m.want)
 	}
 	if n := len(m.shadow.Requests()); int64(n) != told[mirroredFate] && !m.circles {
-		t.Errorf("the shadow of %s got %s, want %d", m.name, lines(m.shadow.Requests()), told[mirroredFate])
+		t.Errorf("the shadow of %s got %s, want %d", m.name, testbed.Lines(m.shadow.Requests()), told[mirroredFate])
 	}
 	named := lostAs.FindStringSubmatch(m.outcome)
 	if named != nil && m.want[named[1]] == 0 {

@@ -61,7 +61,7 @@ func testAnswersBeforeTheEndOfTheBody(t *testing.T, options testbed.Values) {
 		sameBody(t, "the shadow", recorded(t, b.shadow, fmt.Sprintf("/invoices/%d", i)), strings.Repeat(invoice+"\n", 3))
 	}
 	if copied := b.copies(t); len(copied) != len(conversations) {
-		t.Errorf("the shadow got %s, want one copy of each conversation in stream mode", lines(copied))
+		t.Errorf("the shadow got %s, want one copy of each conversation in stream mode", testbed.Lines(copied))
 	}
 	testbed.Eventually(t, patience, func() error {
 		dropped := b.MustReport(t, "shadow-buffer").Dropped

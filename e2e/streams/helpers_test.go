@@ -90,9 +90,9 @@ func recorded(t *testing.T, u *testbed.Upstream, target string) testbed.Request 
 	var found testbed.Request
 	testbed.Eventually(t, patience, func() error {
 		got := u.Requests()
-		i := slices.IndexFunc(got, uri(target))
+		i := slices.IndexFunc(got, testbed.To(target))
 		if i < 0 {
-			return fmt.Errorf("no %s among %s", target, lines(got))
+			return fmt.Errorf("no %s among %s", target, testbed.Lines(got))
 		}
 		found = got[i]
 		return nil
@@ -119,8 +119,8 @@ func (b *bench) copies(t *testing.T) []testbed.Request {
 			}
 		}
 		got = b.shadow.Requests()
-		if !slices.ContainsFunc(got, uri(probe)) {
-			return fmt.Errorf("the shadow did not get the probe %s, but %s", probe, lines(got))
+		if !slices.ContainsFunc(got, testbed.To(probe)) {
+			return fmt.Errorf("the shadow did not get the probe %s, but %s", probe, testbed.Lines(got))
 		}
 		return nil
 	})
@@ -132,7 +132,7 @@ func (b *bench) copies(t *testing.T) []testbed.Request {
 func (b *bench) nothingMirrored(t *testing.T) {
 	t.Helper()
 	if got := b.copies(t); len(got) > 0 {
-		t.Errorf("the shadow got %s, want nothing", lines(got))
+		t.Errorf("the shadow got %s, want nothing", testbed.Lines(got))
 	}
 }
 
@@ -147,19 +147,6 @@ func (b *bench) get(t *testing.T, host, target string) (*http.Response, error) {
 		resp.Body.Close()
 	}
 	return resp, err
-}
-
-func uri(want string) func(testbed.Request) bool {
-	return func(r testbed.Request) bool { return r.RequestURI == want }
-}
-
-// lines shows requests in a failure.
-func lines(requests []testbed.Request) string {
-	list := []string{}
-	for _, r := range requests {
-		list = append(list, fmt.Sprintf("%s %s (%d bytes)", r.Method, r.RequestURI, r.BodySize))
-	}
-	return fmt.Sprintf("%q", list)
 }
 
 // sameBody fails the test unless the upstream got the body, whole.

@@ -72,7 +72,7 @@ func testLiveHasEachPieceBeforeTheNextIsSent(t *testing.T, options testbed.Value
 				if got := await(t, fmt.Sprintf("live has not got piece %d", n), told); got != line {
 					t.Fatalf("live got %.80q, want piece %d", got, n)
 				}
-				if got := b.shadow.Requests(); n < len(body)-1 && slices.ContainsFunc(got, uri(target)) {
+				if got := b.shadow.Requests(); n < len(body)-1 && slices.ContainsFunc(got, testbed.To(target)) {
 					t.Errorf("the shadow has the request after piece %d", n)
 				}
 			}
@@ -358,7 +358,7 @@ func testAbortedUploadsAreNotMirrored(t *testing.T, options testbed.Values) {
 				}
 				for _, r := range b.copies(t) {
 					if !strings.HasPrefix(r.RequestURI, "/invoices/") {
-						t.Errorf("the shadow got %s, of which %d bytes of %d were sent", lines([]testbed.Request{r}), point, len(body))
+						t.Errorf("the shadow got %s, of which %d bytes of %d were sent", testbed.Lines([]testbed.Request{r}), point, len(body))
 					}
 					sameBody(t, "the shadow", r, next)
 				}

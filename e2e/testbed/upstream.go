@@ -88,6 +88,20 @@ type Request struct {
 	BodyErr    error             // why the body ended early; nil at its proper end
 }
 
+// To tells which requests are to the target, as it was sent.
+func To(target string) func(Request) bool {
+	return func(r Request) bool { return r.RequestURI == target }
+}
+
+// Lines shows requests in a failure.
+func Lines(requests []Request) string {
+	list := []string{}
+	for _, r := range requests {
+		list = append(list, fmt.Sprintf("%s %s (%d bytes)", r.Method, r.RequestURI, r.BodySize))
+	}
+	return fmt.Sprintf("%q", list)
+}
+
 // RawHeaders returns the header lines of RawHead, in wire order, without line
 // ends and without the request line. For HTTP/2 it is the fields of the head but the
 // pseudo-header fields, each as a line.
