@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/trafficshadow/mirror/e2e/testbed"
 )
 
 // patience is for a check, most of which is the compiler's symbols being loaded.
@@ -35,13 +37,13 @@ func accept(t *testing.T, dir string, vendor bool) {
 	}
 	// The host, the owner and the name.
 	repository := strings.Join(strings.SplitN(mod.Module.Mod.Path, "/", 4)[:3], "/")
-	if err := Check(within(t, patience), dir, repository); err != nil {
+	if err := Check(testbed.Within(t, patience), dir, repository); err != nil {
 		t.Errorf("the catalog would refuse the plugin: %v", err)
 	}
 	if !vendor {
 		return
 	}
-	if err := CheckVendor(within(t, patience), dir); err != nil {
+	if err := CheckVendor(testbed.Within(t, patience), dir); err != nil {
 		t.Error(err)
 	}
 }
@@ -116,7 +118,7 @@ func TestAGoodPluginIsAccepted(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if err := Check(within(t, patience), tree(t, plugin(t, tt.file, tt.old, tt.text)), repository); err != nil {
+			if err := Check(testbed.Within(t, patience), tree(t, plugin(t, tt.file, tt.old, tt.text)), repository); err != nil {
 				t.Errorf("refused: %v", err)
 			}
 		})
@@ -177,7 +179,7 @@ func TestWhatTheValidatorRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			dir := tree(t, plugin(t, tt.file, tt.old, tt.text))
-			refused(t, Check(within(t, patience), dir, repository), tt.want)
+			refused(t, Check(testbed.Within(t, patience), dir, repository), tt.want)
 		})
 	}
 }
@@ -185,7 +187,7 @@ func TestWhatTheValidatorRefuses(t *testing.T) {
 func TestPackageMayBeNamedByTheManifest(t *testing.T) {
 	files := plugin(t, "request_id.go", "package request_id\n", "package requestid\n")
 	files[ManifestName] = strings.Replace(goodManifest, "summary:", "basePkg: requestid\nsummary:", 1)
-	if err := Check(within(t, patience), tree(t, files), repository); err != nil {
+	if err := Check(testbed.Within(t, patience), tree(t, files), repository); err != nil {
 		t.Errorf("refused: %v", err)
 	}
 }

@@ -114,7 +114,7 @@ func mirrorsAnInvoice(t *testing.T, dir string, opts testbed.Options) {
 		*testbed.Upstream
 		marker string
 	}{{"live", live, ""}, {"the shadow", shadow, "shadow-billing@file"}} {
-		requests, err := upstream.Wait(within(t, patience), 1)
+		requests, err := upstream.Wait(testbed.Within(t, patience), 1)
 		if err != nil {
 			t.Fatalf("%s: %v", upstream.name, err)
 		}

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
@@ -125,14 +124,6 @@ func write(t *testing.T, fill func(ctx context.Context, f *os.File) error) strin
 		t.Fatal(err)
 	}
 	return f.Name()
-}
-
-// within bounds what should take seconds.
-func within(t *testing.T, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 // tree writes the files, by their names, into a folder of their own.

@@ -23,7 +23,7 @@ func TestKnownLengthAboveTheLimitStreams(t *testing.T) {
 	b, begun := runStreaming(t, testbed.Values{"maxBodySize": "4KiB"})
 	c := dial(t, b.Traefik)
 	c.say(head("POST", "/invoices", mirrorHost, "Content-Length: "+strconv.Itoa(len(body))) + body[:100])
-	if got := await(t, "live has not begun", begun); got != body[:100] {
+	if got := testbed.Await(t, patience, "live has not begun", begun); got != body[:100] {
 		t.Errorf("live's first bytes %q, want %q", got, body[:100])
 	}
 	c.say(body[100:])
@@ -224,7 +224,7 @@ func TestClientThatLeavesBeforeTheAnswer(t *testing.T) {
 	})
 	c := dial(t, b.Traefik)
 	c.say(sized("POST", "/invoices", mirrorHost, testbed.Payload(size)))
-	await(t, "live has not got the request", entered)
+	testbed.Await(t, patience, "live has not got the request", entered)
 	testbed.Eventually(t, patience, func() error {
 		if b.shadow.Count() != 1 {
 			return errors.New("the shadow has not got the request's head")
@@ -232,7 +232,7 @@ func TestClientThatLeavesBeforeTheAnswer(t *testing.T) {
 		return nil
 	})
 	c.Close()
-	await(t, "live does not notice that the client has left", left)
+	testbed.Await(t, patience, "live does not notice that the client has left", left)
 	close(read)
 	if r := recorded(t, b.shadow, 1)[0]; r.BodySize != size || r.BodyErr != nil || r.BodySHA256 != sha256.Sum256([]byte(testbed.Payload(size))) {
 		t.Errorf("the shadow got %d bytes (%v), want all %d", r.BodySize, r.BodyErr, size)
@@ -244,7 +244,7 @@ func TestHTTP2(t *testing.T) {
 	b := run(t, setup{traefik: testbed.Options{TLS: true}})
 	client := b.Client()
 	post := func(i int, body io.Reader, trailer http.Header) error {
-		req, err := http.NewRequestWithContext(within(t, patience), "POST", b.SecureURL(fmt.Sprintf("/invoices/%d", i)), body)
+		req, err := http.NewRequestWithContext(testbed.Within(t, patience), "POST", b.SecureURL(fmt.Sprintf("/invoices/%d", i)), body)
 		if err != nil {
 			return err
 		}

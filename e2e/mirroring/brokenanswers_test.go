@@ -85,7 +85,7 @@ func TestLiveThatBreaksOffByEveryProtocol(t *testing.T) {
 								req := p.request(t, traefik, "", fmt.Sprintf("/invoices?break=%d&id=%s", n, id), mode+"-"+at+".example.com", nil)
 								began := time.Now()
 								var err error
-								if got, err = p.receive(within(t, patience), transport, req, false, s.attend(id)); err != nil {
+								if got, err = p.receive(testbed.Within(t, patience), transport, req, false, s.attend(id)); err != nil {
 									t.Fatalf("%s: %v", mode, err)
 								}
 								// A machine that stops for a moment makes another break of it.

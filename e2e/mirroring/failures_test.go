@@ -90,7 +90,7 @@ func TestShadowsThatFail(t *testing.T) {
 	for _, test := range tests {
 		begins := "mirror: middleware " + testbed.Marker(test.name) + ": "
 		if test.logs != "" {
-			if err := traefik.WaitLog(within(t, patience), begins); err != nil {
+			if err := traefik.WaitLog(testbed.Within(t, patience), begins); err != nil {
 				t.Errorf("%s: %v", test.name, err)
 			}
 		}
@@ -143,7 +143,7 @@ func TestShadowThatComesBack(t *testing.T) {
 		for i := range 5 {
 			expect(t, b.Traefik, http.StatusOK, sized("POST", fmt.Sprintf("/lost/%d", i), mirrorHost, invoice))
 		}
-		if err := b.WaitLog(within(t, patience), "the shadow failed"); err != nil {
+		if err := b.WaitLog(testbed.Within(t, patience), "the shadow failed"); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.shadow.Restart(); err != nil {

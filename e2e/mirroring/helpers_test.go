@@ -5,7 +5,6 @@ package mirroring
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -36,13 +35,6 @@ const (
 )
 
 const invoice = `{"invoice":"2024-00117","customer":"Meyer & Söhne","total":"119.00"}`
-
-func within(t *testing.T, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // A bench is a Traefik with one mirrored and one plain router before one live
 // upstream.
@@ -154,7 +146,7 @@ func arrived(t *testing.T, u *testbed.Upstream, n int) []testbed.Request {
 	t.Helper()
 	var got []testbed.Request
 	for all := n; len(got) < n; all++ {
-		requests, err := u.Wait(within(t, patience), all)
+		requests, err := u.Wait(testbed.Within(t, patience), all)
 		got = slices.DeleteFunc(requests, isProbe)
 		if err != nil {
 			t.Fatalf("%v: %s", err, testbed.Lines(got))
@@ -314,16 +306,4 @@ func (c *client) hearLine() string {
 		c.t.Fatalf("reading a line: %v after %q", err, line)
 	}
 	return strings.TrimSpace(line)
-}
-
-// await returns what comes from the channel, or fails the test.
-func await[T any](t *testing.T, what string, c <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("%s: nothing after %s", what, patience)
-		panic("unreachable")
-	}
 }

@@ -301,7 +301,7 @@ func TestNothingOfTheShadowsAnswersIsLogged(t *testing.T) {
 	// What is wrong ends its connection at once; the lines for that are there when these
 	// failures are.
 	for _, name := range []string{"http-malformed", "https-malformed", "h2-bad-status", "h2-goes-away"} {
-		if err := traefik.WaitLog(within(t, patience), "middleware "+testbed.Marker(name)+": the shadow failed"); err != nil {
+		if err := traefik.WaitLog(testbed.Within(t, patience), "middleware "+testbed.Marker(name)+": the shadow failed"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -328,7 +328,7 @@ func TestH2CNeedsANewerGo(t *testing.T) {
 		recorded(t, shadow, 1)
 		return
 	}
-	if err := b.WaitLog(within(t, patience), "h2c needs a Traefik that was built with Go 1.24 or newer"); err != nil {
+	if err := b.WaitLog(testbed.Within(t, patience), "h2c needs a Traefik that was built with Go 1.24 or newer"); err != nil {
 		t.Error(err)
 	}
 	if n := shadow.Count(); n != 0 {

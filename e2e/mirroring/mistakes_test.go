@@ -464,7 +464,7 @@ func TestWhatTraefikRefusesItselfLeavesLiveAlone(t *testing.T) {
 		if err := b.WriteDynamic(text); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.WaitLog(within(t, patience), logged); err != nil {
+		if err := b.WaitLog(testbed.Within(t, patience), logged); err != nil {
 			t.Errorf("%s: %v", options, err)
 		}
 		expect(t, b.Traefik, http.StatusOK, sized("POST", "/invoices", mirrorHost, invoice))

@@ -332,7 +332,7 @@ func TestMirrorBodyFalse(t *testing.T) {
 			b, begun := runStreaming(t, testbed.Values{"mirrorBody": "false"})
 			c := dial(t, b.Traefik)
 			c.say(head("POST", "/invoices?page=2", mirrorHost, framing.line, "Expect: 100-continue", "Trailer: X-Checksum", "Authorization: Bearer 7f3a") + framing.frame(body[:100]))
-			if got := await(t, "live has not begun", begun); got != body[:100] {
+			if got := testbed.Await(t, patience, "live has not begun", begun); got != body[:100] {
 				t.Errorf("live's first bytes %q, want %q", got, body[:100])
 			}
 			// The copy does not wait for the body either.
@@ -410,11 +410,11 @@ func TestTimeout(t *testing.T) {
 	m.start(t, testbed.Options{})
 	for _, name := range []string{"long", "seconds", "duration"} {
 		expect(t, m.Traefik, http.StatusOK, sized("POST", "/invoices", testbed.HostOf(name), invoice))
-		await(t, name+": nothing is sent to the shadow", shadows[name].asked)
+		testbed.Await(t, patience, name+": nothing is sent to the shadow", shadows[name].asked)
 	}
 	for _, name := range []string{"seconds", "duration"} {
-		await(t, timeouts[name]+": the connection is not closed", shadows[name].closed)
-		if err := m.WaitLog(within(t, patience), "middleware "+testbed.Marker(name)+": the shadow failed: no whole answer within the timeout"); err != nil {
+		testbed.Await(t, patience, timeouts[name]+": the connection is not closed", shadows[name].closed)
+		if err := m.WaitLog(testbed.Within(t, patience), "middleware "+testbed.Marker(name)+": the shadow failed: no whole answer within the timeout"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -541,7 +541,7 @@ func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	m.add("far", testbed.Values{"url": "http://billing-next.invalid"})
 	m.start(t, testbed.Options{Env: []string{"HTTP_PROXY=" + proxy.URL(), "http_proxy=" + proxy.URL(), "NO_PROXY=", "no_proxy="}})
 	expect(t, m.Traefik, http.StatusOK, sized("POST", "/invoices", testbed.HostOf("far"), invoice))
-	if err := m.WaitLog(within(t, patience), "middleware "+testbed.Marker("far")+": the shadow failed"); err != nil {
+	if err := m.WaitLog(testbed.Within(t, patience), "middleware "+testbed.Marker("far")+": the shadow failed"); err != nil {
 		t.Error(err)
 	}
 	if n := proxy.Count(); n > 0 {

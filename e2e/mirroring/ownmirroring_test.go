@@ -97,7 +97,7 @@ func TestOwnMirroringIsOneAfterTheOther(t *testing.T) {
 		recorded(t, hanging, 1)
 		if leave {
 			c.Close()
-			if err := o.WaitLog(within(t, patience), "No mirroring, request has been canceled"); err != nil {
+			if err := o.WaitLog(testbed.Within(t, patience), "No mirroring, request has been canceled"); err != nil {
 				t.Error(err)
 			}
 			release()
@@ -202,7 +202,7 @@ func TestOwnMirroringHasNoLabels(t *testing.T) {
 		"traefik.http.services.billing-mirrored.mirroring.service":         "billing",
 		"traefik.http.services.billing-mirrored.mirroring.mirrors[0].name": "billing-next@file",
 	}}, testbed.Options{})
-	if err := traefik.WaitLog(within(t, patience), `service \"billing-mirrored\" error: load-balancer is not defined`); err != nil {
+	if err := traefik.WaitLog(testbed.Within(t, patience), `service \"billing-mirrored\" error: load-balancer is not defined`); err != nil {
 		t.Error(err)
 	}
 	expect(t, traefik, http.StatusNotFound, head("GET", "/invoices", mirrorHost))

@@ -25,7 +25,7 @@ func TestWebSocketIsNotMirrored(t *testing.T) { testbed.InBothModes(t, testWebSo
 func testWebSocketIsNotMirrored(t *testing.T, options testbed.Values) {
 	b := run(t, setup{options: options, live: testbed.UpstreamOptions{Streaming: true, Handler: http.HandlerFunc(ledgerSocket)}})
 	for _, host := range []string{plainHost, mirrorHost} {
-		ctx := within(t, patience)
+		ctx := testbed.Within(t, patience)
 		conn, _, err := websocket.Dial(ctx, b.URL("/ledger"), &websocket.DialOptions{Host: host, Subprotocols: []string{"ledger.v1"}})
 		if err != nil {
 			t.Fatalf("%s: %v", host, err)

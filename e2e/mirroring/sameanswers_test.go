@@ -248,7 +248,7 @@ func TestSameAnswersByEveryProtocol(t *testing.T) {
 								req := p.request(t, traefik, test.method, fmt.Sprintf("/invoices?shape=%d&id=%s", n, id), mode+"-"+at+".example.com", test.header)
 								began := time.Now()
 								var err error
-								if got, err = p.receive(within(t, patience), transport, req, test.unframed, s.attend(id)); err != nil {
+								if got, err = p.receive(testbed.Within(t, patience), transport, req, test.unframed, s.attend(id)); err != nil {
 									t.Fatalf("%s: %v", mode, err)
 								}
 								// A machine that stops for a moment makes another shape of it.

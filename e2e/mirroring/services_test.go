@@ -325,7 +325,7 @@ func TestMirrorOnAServiceBeforeItWasPossible(t *testing.T) {
 	}
 	traefik := testbed.MustServe(t, opts)
 	if labels {
-		if err := traefik.WaitLog(within(t, patience), refused); err != nil {
+		if err := traefik.WaitLog(testbed.Within(t, patience), refused); err != nil {
 			t.Fatal(err)
 		}
 		expect(t, traefik, http.StatusNotFound, head("GET", "/invoices", "labels.example.com"))

@@ -73,7 +73,7 @@ func TestTLSOptions(t *testing.T) {
 			recorded(t, live, 3)
 			failure := "middleware " + testbed.Marker(test.name) + ": the shadow failed"
 			if !test.want {
-				if err := traefik.WaitLog(within(t, patience), failure); err != nil {
+				if err := traefik.WaitLog(testbed.Within(t, patience), failure); err != nil {
 					t.Error(err)
 				}
 				if n := test.shadow.Count(); n > 0 {

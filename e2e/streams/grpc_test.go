@@ -557,14 +557,14 @@ func TestGRPCDeadlineOfAUnaryCall(t *testing.T) {
 		ctx, cancel := grpcContext(t)
 		done := make(chan outcome, 1)
 		go func() { done <- b.unary(ctx, host, "wait") }()
-		if got := await(t, "live has not got the call", b.live.entered); got != "wait" {
+		if got := testbed.Await(t, patience, "live has not got the call", b.live.entered); got != "wait" {
 			t.Errorf("live got %q, want wait", got)
 		}
 		if host == streamHost {
-			await(t, "the shadow has not got the call", b.shadow.entered)
+			testbed.Await(t, patience, "the shadow has not got the call", b.shadow.entered)
 		}
 		cancel()
-		if o := await(t, "the call does not end", done); o.code != codes.Canceled {
+		if o := testbed.Await(t, patience, "the call does not end", done); o.code != codes.Canceled {
 			t.Errorf("%s: the call ends with %s, want Canceled", host, o.code)
 		}
 	}

@@ -36,18 +36,6 @@ const (
 
 const invoice = `{"invoice":"2024-00117","customer":"Meyer & Söhne","total":"119.00"}`
 
-// await returns what comes from the channel, or fails the test.
-func await[T any](t *testing.T, what string, c <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("%s: nothing after %s", what, patience)
-		panic("unreachable")
-	}
-}
-
 // A bench is a Traefik with the three routers, and the two upstreams.
 type bench struct {
 	*testbed.Traefik
@@ -318,7 +306,7 @@ func (u *http2Upload) send(pieces ...string) {
 func (u *http2Upload) finish() int {
 	u.t.Helper()
 	u.body.Close()
-	answer := await(u.t, "the answer", u.answer)
+	answer := testbed.Await(u.t, patience, "the answer", u.answer)
 	status, ok := answer.(int)
 	if !ok {
 		u.t.Fatal(answer)
@@ -328,7 +316,7 @@ func (u *http2Upload) finish() int {
 
 func (u *http2Upload) abort() {
 	u.cancel()
-	await(u.t, "the end of the aborted request", u.ended)
+	testbed.Await(u.t, patience, "the end of the aborted request", u.ended)
 }
 
 // pieces cuts a body into pieces of size bytes, or, with 0, of random sizes

@@ -69,7 +69,7 @@ func testLiveHasEachPieceBeforeTheNextIsSent(t *testing.T, options testbed.Value
 						t.Errorf("answer %d, want 200", status)
 					}
 				}
-				if got := await(t, fmt.Sprintf("live has not got piece %d", n), told); got != line {
+				if got := testbed.Await(t, patience, fmt.Sprintf("live has not got piece %d", n), told); got != line {
 					t.Fatalf("live got %.80q, want piece %d", got, n)
 				}
 				if got := b.shadow.Requests(); n < len(body)-1 && slices.ContainsFunc(got, testbed.To(target)) {
@@ -120,7 +120,7 @@ func TestBufferedBodyReachesLiveWhenItIsComplete(t *testing.T) {
 			if status := u.finish(); status != http.StatusOK {
 				t.Errorf("answer %d, want 200", status)
 			}
-			if await(t, "live was not called", early) {
+			if testbed.Await(t, patience, "live was not called", early) {
 				t.Error("live was called before the last piece was sent")
 			}
 			sameBody(t, "live", recorded(t, b.live, target), body)
@@ -342,7 +342,7 @@ func testAbortedUploadsAreNotMirrored(t *testing.T, options testbed.Values) {
 				// Without a buffer's worth of body Traefik holds a head with
 				// Content-Length back.
 				if !transport.known || point > pieceSize {
-					for await(t, "live has not got "+target, entered) != target {
+					for testbed.Await(t, patience, "live has not got "+target, entered) != target {
 					}
 				}
 				u.abort()
@@ -413,7 +413,7 @@ func testLiveThatAnswersBeforeTheBody(t *testing.T, options testbed.Values) {
 					text = fmt.Sprintf("%x\r\n%s\r\n", len(piece), piece)
 				}
 				if _, err := io.WriteString(u, text); err != nil {
-					got = await(t, "the answer", answer) // Traefik has closed after it
+					got = testbed.Await(t, patience, "the answer", answer) // Traefik has closed after it
 				}
 				select {
 				case got = <-answer:
@@ -428,7 +428,7 @@ func testLiveThatAnswersBeforeTheBody(t *testing.T, options testbed.Values) {
 		}
 		u := openHTTP2(false)(t, b, host, "/refused", 0).(*http2Upload)
 		io.WriteString(u.body, piece) // fails if the answer is faster
-		if got := await(t, "the answer", u.answer); got != http.StatusRequestEntityTooLarge {
+		if got := testbed.Await(t, patience, "the answer", u.answer); got != http.StatusRequestEntityTooLarge {
 			t.Errorf("%s, HTTP/2: answer %v, want 413", host, got)
 		}
 		u.abort()
@@ -625,7 +625,7 @@ func testFastProxyAndAbortedUploads(t *testing.T, options testbed.Values) {
 	for _, transport := range transports {
 		u := transport.open(t, b, streamHost, "/aborted", len(body))
 		u.send(pieces(body[:len(body)-1], 0)...)
-		await(t, "live has not got the request", entered)
+		testbed.Await(t, patience, "live has not got the request", entered)
 		u.abort()
 		b.nothingMirrored(t)
 	}

@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -20,6 +21,26 @@ func Eventually(tb testing.TB, patience time.Duration, check func() error) {
 			tb.Fatalf("after %s: %v", patience, err)
 		}
 	}
+}
+
+// Await returns what comes from the channel, and fails the test when that takes
+// longer than patience.
+func Await[T any](tb testing.TB, patience time.Duration, what string, c <-chan T) T {
+	tb.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		tb.Fatalf("%s: nothing after %s", what, patience)
+		panic("unreachable")
+	}
+}
+
+// Within returns the test's context, which ends after d.
+func Within(tb testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(tb.Context(), d)
+	tb.Cleanup(cancel)
+	return ctx
 }
 
 // Payload returns n bytes of ledger lines that do not repeat within any short

@@ -2,7 +2,6 @@ package testbed
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"errors"
@@ -24,12 +23,6 @@ import (
 )
 
 const invoice = `{"invoice":"2024-00117","customer":"Meyer & Söhne","total":"119.00"}`
-
-func within(t *testing.T, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 func passThrough(t *testing.T) Plugin {
 	p, err := PassThrough()
@@ -78,7 +71,7 @@ func TestRequestIsRecordedAsSent(t *testing.T) {
 		t.Errorf("raw answer %q", answers.Raw)
 	}
 
-	requests, err := live.Wait(within(t, 5*time.Second), 1)
+	requests, err := live.Wait(Within(t, 5*time.Second), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +127,7 @@ func TestReload(t *testing.T) {
 	if err := traefik.WriteDynamic("http: [not, a, map]"); err != nil {
 		t.Fatal(err)
 	}
-	if err := traefik.WaitLog(within(t, 5*time.Second), "cannot be a standalone element"); err != nil {
+	if err := traefik.WaitLog(Within(t, 5*time.Second), "cannot be a standalone element"); err != nil {
 		t.Error(err)
 	}
 	if _, err := Raw(t.Context(), traefik.Addr(Web), []byte("GET /invoices HTTP/1.1\r\nHost: a\r\n\r\n")); err != nil {
@@ -168,7 +161,7 @@ func TestRefusedConfigurationShows(t *testing.T) {
 	if err := traefik.CheckRouters(t.Context()); err == nil || !strings.Contains(err.Error(), "router bad is disabled") {
 		t.Errorf("check: %v", err)
 	}
-	if err := traefik.WaitLog(within(t, 5*time.Second), "petty cash"); err != nil {
+	if err := traefik.WaitLog(Within(t, 5*time.Second), "petty cash"); err != nil {
 		t.Error(err)
 	}
 	answers, err := Exchange(t.Context(), traefik.Addr(Web), []byte("GET /bad HTTP/1.1\r\nHost: a\r\n\r\n"), RawOptions{})
@@ -265,7 +258,7 @@ func TestTLSAndHTTP2(t *testing.T) {
 
 func TestFigures(t *testing.T) {
 	traefik := RunTraefik(t, Options{WithoutMirror: true, DescriptorLimit: 200})
-	ctx := within(t, 10*time.Second)
+	ctx := Within(t, 10*time.Second)
 	limits, err := os.ReadFile(traefik.proc("limits"))
 	if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max open files 200 200") {
 		t.Errorf("limits %s, %v", limits, err)
@@ -342,7 +335,7 @@ func TestUpstreamRawHeads(t *testing.T) {
 	if len(answers.Final) != 4 {
 		t.Fatalf("%d answers", len(answers.Final))
 	}
-	requests, err := live.Wait(within(t, time.Second), 4)
+	requests, err := live.Wait(Within(t, time.Second), 4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,7 +366,7 @@ func TestUpstreamBrokenBody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		requests, err := live.Wait(within(t, 5*time.Second), 1)
+		requests, err := live.Wait(Within(t, 5*time.Second), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -413,7 +406,7 @@ func TestUpstreamHang(t *testing.T) {
 		_, err := Raw(t.Context(), live.Addr(), []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
 		answered <- err
 	}()
-	if _, err := live.Wait(within(t, 5*time.Second), 1); err != nil {
+	if _, err := live.Wait(Within(t, 5*time.Second), 1); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -492,7 +485,7 @@ func TestExchangeToTheEnd(t *testing.T) {
 	if err != nil || len(answers.Final) == 0 {
 		t.Errorf("%d answers, %v", len(answers.Final), err)
 	}
-	answers, err = Exchange(within(t, 2*time.Second), live.Addr(), request, RawOptions{Answers: -1})
+	answers, err = Exchange(Within(t, 2*time.Second), live.Addr(), request, RawOptions{Answers: -1})
 	if err != nil || len(answers.Final) != 1 {
 		t.Errorf("%d answers by the deadline, %v", len(answers.Final), err)
 	}
