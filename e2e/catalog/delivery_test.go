@@ -59,10 +59,7 @@ var pluginFlag = regexp.MustCompile(`--experimental\.plugins\.(\w+)\.(\w+)=(.*)`
 // Traefik load, in the version.
 func composed(t *testing.T, version string) testbed.Values {
 	t.Helper()
-	root, err := testbed.RepoRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := testbed.MustRepoRoot(t)
 	text, err := os.ReadFile(filepath.Join(root, "examples", "docker", "docker-compose.catalog.yml"))
 	if err != nil {
 		t.Fatal(err)

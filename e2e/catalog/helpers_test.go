@@ -19,18 +19,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func root(t *testing.T) string {
-	t.Helper()
-	dir, err := testbed.RepoRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 func read(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root(t), filepath.FromSlash(name)))
+	text, err := os.ReadFile(filepath.Join(testbed.MustRepoRoot(t), filepath.FromSlash(name)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,13 +32,13 @@ func read(t *testing.T, name string) string {
 // ignores is not among them, nor what is deleted.
 func files(t *testing.T) []string {
 	t.Helper()
-	out, err := git(t.Context(), root(t), "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+	out, err := git(t.Context(), testbed.MustRepoRoot(t), "ls-files", "--cached", "--others", "--exclude-standard", "-z")
 	if err != nil {
 		t.Fatalf("the tests of this package need a git checkout: %v", err)
 	}
 	var names []string
 	for _, name := range strings.Split(strings.TrimSuffix(out, "\x00"), "\x00") {
-		if info, err := os.Lstat(filepath.Join(root(t), name)); err == nil && info.Mode().IsRegular() {
+		if info, err := os.Lstat(filepath.Join(testbed.MustRepoRoot(t), name)); err == nil && info.Mode().IsRegular() {
 			names = append(names, name)
 		}
 	}
@@ -57,7 +48,7 @@ func files(t *testing.T) []string {
 // tags returns the tags of the checkout, the newest version first.
 func tags(t *testing.T) []string {
 	t.Helper()
-	out, err := git(t.Context(), root(t), "tag", "--list", "--sort=-version:refname")
+	out, err := git(t.Context(), testbed.MustRepoRoot(t), "tag", "--list", "--sort=-version:refname")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +62,7 @@ const version = "v0.0.1"
 // one here: make rename changes it.
 func delivered(t *testing.T) module.Version {
 	t.Helper()
-	text, err := git(t.Context(), root(t), "show", "HEAD:go.mod")
+	text, err := git(t.Context(), testbed.MustRepoRoot(t), "show", "HEAD:go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +81,7 @@ var deliveries = []delivery{
 	{
 		name: "GitHub's archive",
 		archive: func(t *testing.T) string {
-			return write(t, func(ctx context.Context, f *os.File) error { return Archive(ctx, root(t), f) })
+			return write(t, func(ctx context.Context, f *os.File) error { return Archive(ctx, testbed.MustRepoRoot(t), f) })
 		},
 		unpack: func(t *testing.T, archive, dir string) {
 			if err := Unpack(archive, dir); err != nil {
@@ -102,7 +93,7 @@ var deliveries = []delivery{
 	{
 		name: "Go's module zip",
 		archive: func(t *testing.T) string {
-			return write(t, func(_ context.Context, f *os.File) error { return ModuleZip(root(t), delivered(t), f) })
+			return write(t, func(_ context.Context, f *os.File) error { return ModuleZip(testbed.MustRepoRoot(t), delivered(t), f) })
 		},
 		unpack: func(t *testing.T, archive, dir string) {
 			if err := modzip.Unzip(dir, delivered(t), archive); err != nil {

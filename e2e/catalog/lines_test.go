@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/trafficshadow/mirror/e2e/testbed"
 )
 
 // Whoever writes past writeLine writes lines that nobody escapes or cuts.
 func TestNothingButWriteLineWrites(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(root(t), "*.go"))
+	files, err := filepath.Glob(filepath.Join(testbed.MustRepoRoot(t), "*.go"))
 	if err != nil || len(files) < 20 {
 		t.Fatalf("found %d files (%v), want the plugin's", len(files), err)
 	}

@@ -15,11 +15,12 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/trafficshadow/mirror"
+	"github.com/trafficshadow/mirror/e2e/testbed"
 )
 
 func manifest(t *testing.T) *Manifest {
 	t.Helper()
-	m, err := ReadManifest(root(t))
+	m, err := ReadManifest(testbed.MustRepoRoot(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/trafficshadow/mirror/e2e/testbed"
 )
 
 const workflowName = ".github/workflows/ci.yml"
@@ -64,7 +66,7 @@ func TestWorkflowRunsWhatEverybodyRuns(t *testing.T) {
 	if ran != 1 {
 		t.Errorf(".ci/run is run %d times, want once", ran)
 	}
-	if info, err := os.Stat(filepath.Join(root(t), ".ci", "run")); err != nil || info.Mode()&0o111 == 0 {
+	if info, err := os.Stat(filepath.Join(testbed.MustRepoRoot(t), ".ci", "run")); err != nil || info.Mode()&0o111 == 0 {
 		t.Errorf(".ci/run cannot be run: %v", err)
 	}
 }

@@ -62,7 +62,7 @@ const manifest = ".traefik.yml"
 
 func manifestExample(t *testing.T) map[string]any {
 	t.Helper()
-	tree, err := testbed.LoadYAML(filepath.Join(repository(t), manifest))
+	tree, err := testbed.LoadYAML(filepath.Join(testbed.MustRepoRoot(t), manifest))
 	if err != nil {
 		t.Fatal(err)
 	}

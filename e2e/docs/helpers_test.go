@@ -14,18 +14,9 @@ import (
 	"github.com/trafficshadow/mirror/e2e/testbed"
 )
 
-func repository(t *testing.T) string {
-	t.Helper()
-	root, err := testbed.RepoRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return root
-}
-
 func documents(t *testing.T) []*Document {
 	t.Helper()
-	documents, err := ReadAll(repository(t))
+	documents, err := ReadAll(testbed.MustRepoRoot(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +44,7 @@ func configs(t *testing.T, kinds ...kind) []*config {
 // modulePath is the plugin's, as documents have to name it.
 func modulePath(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(repository(t), "go.mod"))
+	text, err := os.ReadFile(filepath.Join(testbed.MustRepoRoot(t), "go.mod"))
 	if err != nil {
 		t.Fatal(err)
 	}

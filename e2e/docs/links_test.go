@@ -13,11 +13,13 @@ import (
 	"unicode"
 
 	"github.com/yuin/goldmark/ast"
+
+	"github.com/trafficshadow/mirror/e2e/testbed"
 )
 
 // TestLinks follows every link in the documents that stays in the repository.
 func TestLinks(t *testing.T) {
-	root := repository(t)
+	root := testbed.MustRepoRoot(t)
 	byPath := map[string]*Document{}
 	for _, d := range documents(t) {
 		byPath[d.Path] = d
@@ -173,7 +175,7 @@ func TestLinksThatLeadNowhere(t *testing.T) {
 		"[out](../../elsewhere.md) [line](../mirror.go#L7)\n\n[one]\n\n[one]: ../LICENCE\n"))
 	var got []string
 	for _, l := range d.links() {
-		if err := follow(repository(t), map[string]*Document{d.Path: d}, d, l.target); err != nil {
+		if err := follow(testbed.MustRepoRoot(t), map[string]*Document{d.Path: d}, d, l.target); err != nil {
 			got = append(got, fmt.Sprintf("%d %s", l.line, l.target))
 		}
 	}

@@ -33,10 +33,7 @@ const (
 
 func folder(t *testing.T, elements ...string) string {
 	t.Helper()
-	root, err := testbed.RepoRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := testbed.MustRepoRoot(t)
 	return filepath.Join(append([]string{root, "examples"}, elements...)...)
 }
 

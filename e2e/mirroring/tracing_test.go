@@ -304,10 +304,7 @@ func documentedHeaders(t *testing.T, words string) map[string]any {
 // readPage reads the one YAML block of docs/tracing.md that has the words.
 func readPage(t *testing.T, words string, into any) {
 	t.Helper()
-	root, err := testbed.RepoRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := testbed.MustRepoRoot(t)
 	page, err := docs.Read(root, "docs/tracing.md")
 	if err != nil {
 		t.Fatal(err)

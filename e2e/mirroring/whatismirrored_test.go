@@ -373,10 +373,7 @@ func (m *rowMirror) agrees(told fates) bool {
 // the first.
 func tableRows(t *testing.T) map[string]string {
 	t.Helper()
-	root, err := testbed.RepoRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := testbed.MustRepoRoot(t)
 	text, err := os.ReadFile(filepath.Join(root, "docs", "behaviour.md"))
 	if err != nil {
 		t.Fatal(err)

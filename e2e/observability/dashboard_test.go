@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/trafficshadow/mirror/e2e/docs"
+	"github.com/trafficshadow/mirror/e2e/testbed"
 )
 
 // A dashboard is what this test looks at of Grafana's model.
@@ -173,7 +174,7 @@ var asked = regexp.MustCompile("(?m)^\\| [^|]+ \\| `(.*[({].*|mirror_info)` \\|$
 // documented are the expressions that docs/metrics.md has.
 func documented(t *testing.T) (expressions []string) {
 	t.Helper()
-	all, err := docs.ReadAll(repository(t))
+	all, err := docs.ReadAll(testbed.MustRepoRoot(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +188,7 @@ func documented(t *testing.T) (expressions []string) {
 			}
 		}
 	}
-	for _, row := range asked.FindAllStringSubmatch(string(readFile(t, filepath.Join(repository(t), "docs", "metrics.md"))), -1) {
+	for _, row := range asked.FindAllStringSubmatch(string(readFile(t, filepath.Join(testbed.MustRepoRoot(t), "docs", "metrics.md"))), -1) {
 		expressions = append(expressions, strings.ReplaceAll(row[1], `\|`, "|"))
 	}
 	if len(expressions) < 9 {

@@ -64,19 +64,10 @@ func eventually(t *testing.T, check func() error) {
 	testbed.Eventually(t, patience, check)
 }
 
-func repository(t *testing.T) string {
-	t.Helper()
-	root, err := testbed.RepoRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return root
-}
-
 // exampleFile is a file of the example.
 func exampleFile(t *testing.T, name string) string {
 	t.Helper()
-	return filepath.Join(repository(t), "examples", "observability", name)
+	return filepath.Join(testbed.MustRepoRoot(t), "examples", "observability", name)
 }
 
 // loadExample reads a file of the example, with texts in it replaced, each of

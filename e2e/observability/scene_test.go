@@ -111,7 +111,7 @@ func (s *scene) configuration(t *testing.T, edits ...string) map[string]any {
 // made by its own commands.
 func makeSecrets(t *testing.T) string {
 	t.Helper()
-	documents, err := docs.ReadAll(repository(t))
+	documents, err := docs.ReadAll(testbed.MustRepoRoot(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,10 +12,7 @@ import (
 // pins returns the folders below e2e that pin a Traefik.
 func pins(t *testing.T) []string {
 	t.Helper()
-	root, err := RepoRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := MustRepoRoot(t)
 	mods, err := filepath.Glob(filepath.Join(root, "e2e", "traefik*", "go.mod"))
 	if err != nil || len(mods) < 2 {
 		t.Fatalf("pins %q (%v), want the default one and older ones", mods, err)

@@ -9,10 +9,7 @@ import (
 // What MIRROR_DIR names is loaded and copied in place of the repository, unless a
 // test says itself what to load.
 func TestPluginThatIsTested(t *testing.T) {
-	root, err := RepoRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := MustRepoRoot(t)
 	folder := func(name string) string {
 		dir := t.TempDir()
 		for _, file := range []string{".traefik.yml", name} {

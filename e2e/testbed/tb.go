@@ -37,6 +37,16 @@ func MustServe(tb testing.TB, opts Options) *Traefik {
 	return t
 }
 
+// MustRepoRoot is [RepoRoot] for tests.
+func MustRepoRoot(tb testing.TB) string {
+	tb.Helper()
+	root, err := RepoRoot()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return root
+}
+
 // MustUsedRelease is [UsedRelease] for tests that have to know before they start
 // a Traefik.
 func MustUsedRelease(tb testing.TB) Release {

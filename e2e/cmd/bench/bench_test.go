@@ -21,10 +21,7 @@ func TestReport(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
-	root, err := testbed.RepoRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := testbed.MustRepoRoot(t)
 	r, err := run(ctx, options{
 		rounds: 2, duration: 200 * time.Millisecond, limited: time.Second, routers: 20,
 		cases: regexp.MustCompile("^(healthy/1 KiB|hung/20 kB|descriptors|routers)$"),

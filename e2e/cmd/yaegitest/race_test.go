@@ -13,10 +13,7 @@ import (
 // The detector sees what interpreted code does wrong, by itself or through the
 // interpreter, and keeps quiet about the one race that no code can avoid.
 func TestRacesAreSeen(t *testing.T) {
-	root, err := testbed.RepoRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := testbed.MustRepoRoot(t)
 	env, err := exec.Command("go", "env", "CGO_ENABLED", "CC").Output()
 	if err != nil {
 		t.Fatal(err)
