@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofrs/flock"
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
-	"golang.org/x/sys/unix"
 )
 
 // defaultPin is the folder below e2e whose go.mod pins the Traefik that is run
@@ -256,33 +256,19 @@ func (p pin) compile(ctx context.Context, dir, out string) error {
 	return nil
 }
 
-// lock takes the file lock at path, calling waiting once if somebody else has
-// it. It polls, since a blocking flock would not heed ctx.
-func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+// lock takes the file lock at path, calling waiting once if somebody else has it.
+func lock(ctx context.Context, path string, waiting func()) (unlock func() error, err error) {
+	file := flock.New(path)
+	got, err := file.TryLock()
+	if err == nil && !got {
+		waiting()
+		_, err = file.TryLockContext(ctx, 200*time.Millisecond)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("testbed: lock: %w", err)
+		file.Close()
+		return nil, fmt.Errorf("testbed: lock %s: %w", path, err)
 	}
-	for told := false; ; {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			f.Close()
-			return nil, fmt.Errorf("testbed: lock %s: %w", path, err)
-		}
-		if !told {
-			waiting()
-			told = true
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("testbed: lock %s: %w", path, ctx.Err())
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
+	return file.Close, nil
 }
 
 // tail returns the last n lines of text.
