@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/trafficshadow/mirror/report"
@@ -32,7 +33,8 @@ var errBusy = errors.New("too many pages are asked for at once")
 // mu is held while a form is made, so that one goroutine at a time makes one, and those
 // that wait for it get what it has made. None of this is on the live path.
 type editions struct {
-	now func() time.Time // time.Now, but in tests
+	now     func() time.Time // time.Now, but in tests
+	changed *atomic.Int64    // optionsChanged; nil in tests where others change options meanwhile
 
 	mu sync.Mutex
 
@@ -43,16 +45,22 @@ type editions struct {
 	metrics  *edition
 }
 
+// optionsChanged is how often a mirror was given other options. A report of before does not
+// stand for what is now: a gate that is asked for a new build must not answer for the one
+// before it.
+var optionsChanged atomic.Int64
+
 // An edition is a document and the forms that were made of it. What is in forms is not
 // changed any more. The mu of its editions guards it.
 type edition struct {
 	document   *report.Document
 	made       time.Time
+	changes    int64 // what optionsChanged was before it was made
 	forms      map[string][]byte
 	mismatches []*report.Mismatches // nil: nobody has asked for them
 }
 
-var newest = &editions{now: time.Now}
+var newest = &editions{now: time.Now, changed: &optionsChanged}
 
 // form returns the report in one of its forms.
 func (e *editions) form(name string) ([]byte, error) {
@@ -84,6 +92,13 @@ func (e *edition) form(name string, query url.Values) ([]byte, error) {
 	}
 	e.forms[name] = text
 	return text, nil
+}
+
+func (e *editions) changes() int64 {
+	if e.changed == nil {
+		return 0
+	}
+	return e.changed.Load()
 }
 
 // latest returns the document that the page and report.json are made of. Nobody changes it any
@@ -119,13 +134,14 @@ func (e *editions) current(metrics bool) *edition {
 		last = e.metrics
 	}
 	if last != nil {
-		if age := now.Sub(last.made); age >= 0 && age < editionAge {
+		if age := now.Sub(last.made); age >= 0 && age < editionAge && last.changes == e.changes() {
 			return last
 		}
 	}
 	// It is as old as it is from here on: with many mirrors it may take a second to make, and
 	// would be too old at once.
-	fresh := &edition{document: document(now, !metrics), forms: map[string][]byte{}}
+	changes := e.changes()
+	fresh := &edition{document: document(now, !metrics), changes: changes, forms: map[string][]byte{}}
 	fresh.made = e.now()
 	if metrics {
 		e.metrics = fresh

@@ -3,6 +3,7 @@ package mirror
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -273,6 +274,41 @@ func TestPagesOfOneEditionAreBounded(t *testing.T) {
 	clock.advance(editionAge)
 	if rec := get(h, "/?middleware="+url.QueryEscape(t.Name())+"&open=time"); rec.Code != http.StatusOK {
 		t.Errorf("a second later a page is refused: %d", rec.Code)
+	}
+}
+
+// Where a mirror has been given other options, what was made before stands for nothing any
+// more: a gate that is asked for a new build must not answer for the one before it.
+func TestReportOfOtherOptionsIsMadeAnew(t *testing.T) {
+	h := reporterAt(t, &handClock{})
+	h.(*reporter).editions.changed = &optionsChanged
+	said := func() string {
+		var d report.Document
+		if err := json.Unmarshal(get(h, "/report.json").Body.Bytes(), &d); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range d.Middlewares {
+			if m.Name == t.Name() {
+				return m.Shadow + " " + strings.Join(m.Mistakes, "")
+			}
+		}
+		return ""
+	}
+	remake(t, t.Name(), "http://billing-4711:8080", "1")
+	if got := said(); got != "http://billing-4711:8080 " {
+		t.Errorf("got %q", got)
+	}
+	remake(t, t.Name(), "http://billing-4712:8080", "1")
+	if got := said(); got != "http://billing-4712:8080 " {
+		t.Errorf("after a change: got %q", got)
+	}
+	config := CreateConfig()
+	config.set("url", "billing")
+	if _, err := New(background, echoLive, config, t.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if got := said(); !strings.HasPrefix(got, ` url: "billing"`) {
+		t.Errorf("after a mistake: got %q", got)
 	}
 }
 

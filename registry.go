@@ -98,6 +98,7 @@ func acquire(ctx context.Context, name string, o *options) *shadow {
 		if m.verdict.Begin(o.compare) {
 			m.counts.begin()
 		}
+		optionsChanged.Add(1)
 	}
 	s := m.shadow
 	s.users++
@@ -132,6 +133,7 @@ func acquireFault(ctx context.Context, name string, o *options) *mirror {
 	m := mirrorNamed(name)
 	dropOther(m, o)
 	m.verdict.Begin(nil)
+	optionsChanged.Add(1)
 	m.serves = o.serve
 	m.options = o
 	if m.fault == nil || m.fault.remark != o.remark() {
