@@ -107,7 +107,7 @@ func TestEveryStateHasAPage(t *testing.T) {
 		}
 		config.Service(s.name, serving("billing", s.live)).Mirror(s.name, options).Router(s.name, "PathPrefix(`/"+s.name+"/`)", s.name, s.name)
 	}
-	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: config, MirrorDir: os.Getenv("MIRROR_DIR"), LogLevel: "ERROR"})
+	traefik := testbed.RunTraefik(t, testbed.Options{Dynamic: config, LogLevel: "ERROR"})
 	client := traefik.Client()
 	said := map[string]*report.Middleware{}
 	for _, s := range all {
