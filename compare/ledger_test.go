@@ -160,7 +160,7 @@ func TestCountsOfEndpointsOnlyGoUp(t *testing.T) {
 		default:
 			judge(c.v, r, method, path, `{"total":1}`, `{"total":1}`)
 		}
-		if random.IntN(6) == 0 {
+		if random.IntN(20) == 0 {
 			c.look(t, step)
 		}
 		if random.IntN(300) == 0 {
