@@ -32,11 +32,12 @@ func TestSlowerIsSaidOnlyBeyondChance(t *testing.T) {
 	for _, test := range tests {
 		a := &Account{Difference: &latency.Differences{}}
 		for i := 0; i < test.n; i++ {
-			less := service() - service()
+			live := service()
+			shadow := service()
 			if i%test.each == 0 {
-				less += test.by
+				shadow += test.by
 			}
-			a.Difference.Add(less)
+			a.Difference.Add(shadow - live)
 		}
 		for i, q := range []float64{0.5, 0.9, 0.99} {
 			sign, enough := a.Slower(q)
