@@ -121,7 +121,7 @@ func (r *report) targets() []target {
 	return list
 }
 
-// comparedTargets are those of a competitor that compares: every request counts in
+// comparedTargets are those of a competitor that compares: every request that was mirrored counts in
 // the verdict, as what it is.
 func (cont *contender) comparedTargets(where string) []target {
 	total := cont.total()
@@ -131,7 +131,7 @@ func (cont *contender) comparedTargets(where string) []target {
 	}
 	name := cont.competitor.String() + ": "
 	return []target{
-		exactly(name+"comparisons that found a "+outcome+", of the requests sent", where, int(cont.outcomes[outcome]), total.sent),
+		exactly(name+"comparisons that found a "+outcome+", of the requests mirrored", where, int(cont.outcomes[outcome]), total.mirrored),
 		exactly(name+"live requests failed", where, total.failed, 0),
 	}
 }
