@@ -356,7 +356,7 @@ func panics(t *testing.T) *shadow {
 	const header = "X-Provoke-Panic"
 	u := testbed.RunUpstream(t, testbed.UpstreamOptions{Name: "shadow"})
 	s := of(u)
-	s.plugin = brokenPlugin(t, "shadow.go", `(?m)^.*\[testbed.MarkerHeader\] = .*$$`, "if out.Header[\""+header+"\"] != nil {\n\t\tvar none map[string]int\n\t\tnone[out.URL.Path] = 1\n\t}\n$0")
+	s.plugin = brokenPlugin(t, "shadow.go", `(?m)^.*\[markerHeader\] = .*$$`, "if out.Header[\""+header+"\"] != nil {\n\t\tvar none map[string]int\n\t\tnone[out.URL.Path] = 1\n\t}\n$0")
 	s.header = http.Header{header: {"1"}}
 	s.heal = func() {} // the header goes
 	return s
