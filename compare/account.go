@@ -438,12 +438,8 @@ func (a *account) retract(req *Request, status int) {
 	e.compared--
 	e.skipped[ShadowFailed]++
 	a.statuses[statuses{live: status}]--
-	for i := len(a.intervals) - 1; i >= 0; i-- {
-		if in := a.intervals[i]; in.differing[k] > 0 {
-			in.compared--
-			in.differing[k]--
-			break
-		}
+	if !a.takeBack(k) {
+		a.takeBack(crowd)
 	}
 }
 

@@ -52,6 +52,22 @@ func newestKind(k *kind) *kind {
 	}
 }
 
+// takeBack takes a pair of a kind out of the latest interval that has one, under whatever
+// kind it was before.
+func (a *account) takeBack(k *kind) bool {
+	for i := len(a.intervals) - 1; i >= 0; i-- {
+		in := a.intervals[i]
+		for was, n := range in.differing {
+			if n > 0 && newestKind(was) == k {
+				in.compared--
+				in.differing[was]--
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // timeline returns the intervals as they are judged now. The kinds have been judged.
 func (a *account) timeline() []Interval {
 	shown := make([]Interval, 0, len(a.intervals))

@@ -66,3 +66,22 @@ func TestTimeLineOutlivesMerging(t *testing.T) {
 		t.Errorf("an interval has %d kinds, want at most %d", len(v.account.intervals[0].differing), maxIntervalKinds+1)
 	}
 }
+
+// A pair that is taken back is taken from the time line too, also where it was not told apart
+// there.
+func TestTimeLineTakesBackWhatTheAccountDoes(t *testing.T) {
+	at(t)
+	r := rules(t)
+	v := begun(r)
+	for i := 0; i < maxIntervalKinds+5; i++ {
+		judge(v, r, "GET", "/invoices", fmt.Sprintf(`{"k%d":1}`, i), fmt.Sprintf(`{"k%d":"1"}`, i))
+	}
+	req := &Request{Method: "GET", Path: "/invoices"}
+	live := jsonAnswer(`{}`)
+	v.Add(r, req, live, &Answer{}, NoAnswer(live))
+	v.Retract(r, req, 200)
+	a := v.Snapshot().Account
+	if n := a.Intervals[0].Compared; n != a.Compared || n != maxIntervalKinds+5 {
+		t.Errorf("the time line has %d pairs and the account %d, want %d", n, a.Compared, maxIntervalKinds+5)
+	}
+}

@@ -2,7 +2,6 @@ package docs
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -65,43 +64,10 @@ func (o *objectReader) read(object map[string]any) error {
 	case "Middleware":
 		o.config.Set(spec, "http", "middlewares", name)
 		return nil
-	case "TraefikService":
-		return o.readService(name, spec)
 	case "IngressRoute":
 		return o.readRoutes(name, spec)
 	}
 	return fmt.Errorf("nothing here checks this kind; write after the language: %s and what does", uncheckedRemark)
-}
-
-// readService reads a mirroring service, whose live service has its name where
-// a file has "service".
-func (o *objectReader) readService(name string, spec map[string]any) error {
-	mirroring := maps.Clone(sub(spec, "mirroring"))
-	if err := onlyKeys(spec, "mirroring"); err != nil {
-		return err
-	}
-	live, err := o.named(mirroring)
-	if err != nil {
-		return err
-	}
-	mirroring["service"] = live
-	for _, key := range []string{"name", "namespace", "kind", "port"} {
-		delete(mirroring, key)
-	}
-	var mirrors []any
-	for _, mirror := range mappings(mirroring["mirrors"]) {
-		shadow, err := o.named(mirror)
-		if err != nil {
-			return err
-		}
-		if err := onlyKeys(mirror, "name", "namespace", "kind", "port", "percent"); err != nil {
-			return err
-		}
-		mirrors = append(mirrors, map[string]any{"name": shadow, "percent": mirror["percent"]})
-	}
-	mirroring["mirrors"] = mirrors
-	o.config.Set(testbed.Values{"mirroring": mirroring}, "http", "services", name)
-	return nil
 }
 
 // named returns the name of the service that is referred to.
